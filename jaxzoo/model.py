@@ -14,7 +14,7 @@ class Model(NamedTuple):
 
     Attributes:
       init: `init(key, x) -> params`, where `x` is one example; only its shape and dtype matter.
-      apply: `apply(params, x, *, key=None) -> y`; `key` feeds dropout and sampling and may be left out where there is none.
+      apply: `apply(params, x, *, key=None) -> y`; `key` feeds dropout and sampling, and may be left out without them.
     """
 
     init: Callable[..., Params]

@@ -12,7 +12,7 @@ Results = Mapping[str, Any]
 
 
 class ContractError(ValueError):
-    """An experiment file, a config or a claim that does not keep the contract; the message says where and how to mend it."""
+    """An experiment, a config or a claim that does not keep the contract; the message says where and how to mend it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

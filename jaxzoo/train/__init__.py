@@ -1,5 +1,8 @@
 """Training: one loop, and the tasks that run in it."""
 
+from jaxzoo.train.loop import Trained, fit
+from jaxzoo.train.selection import Selected, keep_best
+from jaxzoo.train.supervised import TrainState, distil, supervised
 from jaxzoo.train.task import Task
 
-__all__ = ["Task"]
+__all__ = ["Selected", "Task", "TrainState", "Trained", "distil", "fit", "keep_best", "supervised"]
