@@ -1,0 +1,5 @@
+"""Kernels for JAX: one function per op, the best implementation chosen for each platform as the program is lowered."""
+
+from ._core import explain
+
+__all__ = ["explain"]

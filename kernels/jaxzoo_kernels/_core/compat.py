@@ -1,0 +1,44 @@
+"""Every difference between the supported JAX versions, and the few names that sit outside jax.numpy and jax.lax."""
+
+from __future__ import annotations
+
+import contextlib
+
+import jax
+from jax import lax
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+
+def vary_alike(*operands):
+    """The operands, each typed as varying over every mesh axis that any of them varies over inside a `shard_map`."""
+    types = [jax.typeof(x).manual_axis_type for x in operands]
+    axes = frozenset().union(*(t.varying for t in types))
+    return [
+        lax.pcast(x, tuple(sorted(axes - t.varying)), to="varying") if axes - t.varying else x
+        for x, t in zip(operands, types, strict=True)
+    ]
+
+
+def aval_like(aval, shape, dtype):
+    """An abstract array of another shape on `aval`'s mesh, varying over the same manual axes."""
+    replicated = NamedSharding(aval.sharding.mesh, PartitionSpec(*(None for _ in shape)))
+    return jax.core.ShapedArray(shape, dtype, sharding=replicated, manual_axis_type=aval.manual_axis_type)
+
+
+@contextlib.contextmanager
+def abstract_gpu(device_kind: str = "NVIDIA H200", num_cores: int = 132):
+    """Lower for a GPU that this machine does not have: tells the kernels' compilers which device is meant."""
+    device = jax.sharding.AbstractDevice(device_kind=device_kind, num_cores=num_cores, platform="gpu")
+    mesh = AbstractMesh((1,), ("x",), axis_types=(AxisType.Auto,), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        yield
+
+
+def output(like, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
+    """A kernel's `out_shape`: of `like`'s shape and dtype unless told, and of its type inside a `shard_map`.
+
+    Pallas refuses an output inside a `shard_map` that does not say over which mesh axes it varies.
+    """
+    shape = like.shape if shape is None else shape
+    dtype = like.dtype if dtype is None else dtype
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=jax.typeof(like).manual_axis_type)
