@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 WAYS = ("loop", "vmap", "pmap", "sharded")
@@ -80,50 +81,41 @@ def over_seeds(function: Callable, shared: tuple, stacked: tuple, *, way: str | 
 
         def mapped(shared, stacked):
             return stack([compiled(*shared, *take(stacked, s)) for s in range(n)])
-    elif way == "vmap":
-        compiled = jax.jit(jax.vmap(function, axes)).lower(*shared, *stacked).compile()
-
-        def mapped(shared, stacked):
-            return compiled(*shared, *stacked)
-    elif way == "sharded":
-        place = partial(jax.device_put, device=NamedSharding(seed_mesh(), PartitionSpec("seed")))
-        spread = partial(jax.device_put, device=NamedSharding(seed_mesh(), PartitionSpec()))
-        devices = jax.device_count()
-        compiled = jax.jit(jax.vmap(function, axes)).lower(*spread(shared), *place(pad(stacked, devices))).compile()
-
-        def mapped(shared, stacked):
-            return head(compiled(*spread(shared), *place(pad(stacked, devices))), n)
     else:
-        devices = jax.local_device_count()
-        compiled = (
-            jax.pmap(jax.vmap(function, axes), in_axes=axes)
-            .lower(*shared, *fold(pad(stacked, devices), devices))
-            .compile()
-        )
+        devices = {"vmap": 1, "pmap": jax.local_device_count(), "sharded": jax.device_count()}[way]
+        shape = jax.eval_shape(partial(spread, devices=devices, folded=way == "pmap"), stacked)
+        compiled = compile_over(jax.vmap(function, axes), axes, way, (*jax.eval_shape(lambda x: x, shared), *shape))
 
         def mapped(shared, stacked):
-            return head(unfold(compiled(*shared, *fold(pad(stacked, devices), devices))), n)
+            arguments = (*shared, *spread(stacked, devices, folded=way == "pmap"))
+            out = compiled(*jax.device_put(arguments, compiled.input_shardings[0]))
+            return gather(out, n, folded=way == "pmap")
 
     return mapped, time.perf_counter() - begin
 
 
-def pad(stacked: Any, devices: int) -> Any:
-    """Repeats the last seed until the devices divide the number of seeds."""
+def compile_over(function: Callable, axes: tuple, way: str, arguments: tuple) -> jax.stages.Compiled:
+    """Compiles a function of all seeds for the devices that `way` spreads them over."""
+    if way == "pmap":
+        return jax.pmap(function, in_axes=axes).lower(*arguments).compile()
+    if way == "vmap":
+        return jax.jit(function).lower(*arguments).compile()
+    mesh = seed_mesh()
+    placed = tuple(NamedSharding(mesh, PartitionSpec("seed") if axis == 0 else PartitionSpec()) for axis in axes)
+    return jax.jit(function, in_shardings=placed).lower(*arguments).compile()
+
+
+def spread(stacked: Any, devices: int, *, folded: bool) -> Any:
+    """Repeats the last seed until the devices divide their number; folded, leaves are [devices, s / devices, ...]."""
     n = seed_count(stacked)
-    index = jnp.minimum(jnp.arange(-(-n // devices) * devices), n - 1)
-    return jax.tree.map(lambda x: x[index], stacked)
+    if n % devices:
+        index = np.minimum(np.arange(-(-n // devices) * devices), n - 1)
+        stacked = jax.tree.map(lambda x: x[index], stacked)
+    return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), stacked) if folded else stacked
 
 
-def head(stacked: Any, n: int) -> Any:
-    """The first n seeds."""
-    return jax.tree.map(lambda x: x[:n], stacked)
-
-
-def fold(stacked: Any, devices: int) -> Any:
-    """Leaves [s, ...] -> [devices, s / devices, ...]."""
-    return jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), stacked)
-
-
-def unfold(stacked: Any) -> Any:
-    """Leaves [devices, s / devices, ...] -> [s, ...]."""
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked)
+def gather(stacked: Any, n: int, *, folded: bool) -> Any:
+    """Undoes `spread`: the first n seeds."""
+    if folded:
+        stacked = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked)
+    return jax.tree.map(lambda x: x[:n], stacked) if seed_count(stacked) != n else stacked

@@ -48,3 +48,7 @@ class Stage:
         """Stores the stage as it stands, if the run is stored at all."""
         if self.folder is not None:
             checkpoint.save(self.folder, self.step, tree, {field: getattr(self, field) for field in STORED})
+
+    def summary(self) -> dict:
+        """What the record says of the stage."""
+        return {field: getattr(self, field) for field in ("name", "kind", "total", "compile_seconds", "run_seconds")}

@@ -59,7 +59,7 @@ def train_seeds(
     begin = time.perf_counter()
     if trained is None:
         trained = Trained(initial(task, first, way), *jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like[1:]))
-    chunk = compile_chunk(task, trained.state, run_keys, stops, way)
+    chunk = compile_chunk(task, trained, run_keys, stops, way)
     stage.compile_seconds += time.perf_counter() - begin
     length = 1
     while stage.step < stage.total:
@@ -95,13 +95,15 @@ def initial(task: Task, first: tuple, way: str | None) -> Any:
     return over_seeds(init, (constants,), first, way=way)[0]((constants,), first)
 
 
-def compile_chunk(task: Task, states: Any, run_keys: jax.Array, stops: np.ndarray, way: str | None) -> Callable:
+def compile_chunk(task: Task, trained: Trained, run_keys: jax.Array, stops: np.ndarray, way: str | None) -> Callable:
     """Compiles update and evaluation; returns `chunk(trained, start, stop) -> states`, which fills in the scalars."""
+    states = trained.state
     state, key = take((states, run_keys), 0)
+    scalars = jax.tree.map(lambda x: jax.ShapeDtypeStruct((), x.dtype), trained.history)
     update, constants = hoist(task.update, state, key)
     capacity = min(int(np.diff(stops, prepend=0).max()), CAPACITY)
     bounds = (jnp.int32(0), jnp.int32(0))
-    advance, _ = over_seeds(make_advance(update, capacity), (constants, *bounds), (states, run_keys), way=way)
+    advance, _ = over_seeds(make_advance(update, scalars, capacity), (constants, *bounds), (states, run_keys), way=way)
     evaluate, measured = hoist(task.evaluate, state)
     evaluate, _ = over_seeds(evaluate, (measured,), (states,), way=way)
 

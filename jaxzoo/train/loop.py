@@ -39,14 +39,15 @@ def hoist(function: Callable, *example: Any) -> tuple[Callable, list[jax.Array]]
     Returns:
       `(pure, constants)` with `pure(constants, *arguments) == function(*arguments)`; `pure` closes over no array.
     """
-    jaxpr, out = jax.make_jaxpr(function, return_shape=True)(*example)
-    structure = jax.tree.structure(out)
+    constants = jax.make_jaxpr(function)(*example).consts
 
     def pure(constants, *arguments):
+        # Traced again, in the context of the call: a jaxpr is bound to the mesh under which it was made, and pmap has one.
+        jaxpr, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
         flat = jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, constants))(*jax.tree.leaves(arguments))
-        return jax.tree.unflatten(structure, flat)
+        return jax.tree.unflatten(jax.tree.structure(out), flat)
 
-    return pure, list(jaxpr.consts)
+    return pure, list(constants)
 
 
 def strong(tree: Any) -> Any:
@@ -103,13 +104,14 @@ def check_task(task: Task, key: jax.Array, *inputs: Any) -> tuple[State, dict, d
     return state, scalars, evaluated
 
 
-def make_advance(update: Callable, capacity: int) -> Callable:
+def make_advance(update: Callable, scalars: dict, capacity: int) -> Callable:
     """Compiles to a loop over steps whose length is data, so that chunks of any length share one program.
 
     The key of step i is `fold_in(key, i)` and never sits in the carry: any chunking gives the same stream.
 
     Args:
       update: `update(constants, state, key) -> (state, scalars)`.
+      scalars: their shapes and dtypes, from `check_task`.
       capacity: the most steps of one call.
 
     Returns:
@@ -120,10 +122,9 @@ def make_advance(update: Callable, capacity: int) -> Callable:
     def advance(constants, start, count, state, key):
         def step(i, carry):
             state, history = carry
-            state, scalars = update(constants, state, jax.random.fold_in(key, start + i))
-            return strong(state), {name: history[name].at[i].set(value) for name, value in scalars.items()}
+            state, values = update(constants, state, jax.random.fold_in(key, start + i))
+            return strong(state), {name: history[name].at[i].set(value) for name, value in values.items()}
 
-        _, scalars = jax.eval_shape(update, constants, state, key)
         history = {name: jnp.zeros(capacity, value.dtype) for name, value in scalars.items()}
         return lax.fori_loop(0, count, step, (state, history))
 
@@ -163,16 +164,16 @@ def fit(task: Task, key: jax.Array, steps: int, *inputs: Any, evaluate_every: in
     """
     stops = milestones(steps, evaluate_every)
     key_init, key_run = jax.random.split(key)
-    shape, _, _ = check_task(task, key_init, *inputs)
+    shape, scalars, _ = check_task(task, key_init, *inputs)
     update, constants = hoist(task.update, shape, key_run)
     evaluate, measured = hoist(task.evaluate, shape)
     evaluate = jax.jit(evaluate)
-    advance = jax.jit(make_advance(update, int(np.diff(stops, prepend=0).max())), donate_argnums=3)
+    advance = jax.jit(make_advance(update, scalars, int(np.diff(stops, prepend=0).max())), donate_argnums=3)
     state = jax.jit(lambda key, *inputs: strong(task.init(key, *inputs)))(key_init, *inputs)
     history, evaluations = [], []
     for start, stop in zip((0, *stops[:-1]), stops, strict=True):
-        state, scalars = advance(constants, start, stop - start, state, key_run)
-        history.append({name: np.asarray(value)[: stop - start] for name, value in scalars.items()})
+        state, values = advance(constants, start, stop - start, state, key_run)
+        history.append({name: np.asarray(value)[: stop - start] for name, value in values.items()})
         evaluations.append({name: np.asarray(value) for name, value in evaluate(measured, state).items()})
     history = jax.tree.map(lambda *parts: np.concatenate(parts), *history)
     evaluations = jax.tree.map(lambda *values: np.stack(values), *evaluations)
