@@ -77,9 +77,7 @@ def check_task(task: Task, key: jax.Array, *inputs: Any) -> tuple[State, dict, d
     state = jax.eval_shape(lambda key, *inputs: strong(task.init(key, *inputs)), key, *inputs)
     out = jax.eval_shape(task.update, state, key)
     if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):
-        raise TypeError(
-            f"task.update: expected to return (state, scalars), a tuple with a dict, got {type(out).__name__}"
-        )
+        raise TypeError(f"task.update: expected (state, scalars), the latter a dict, got {type(out).__name__}")
     after, scalars = jax.eval_shape(lambda state, key: strong(task.update(state, key)), state, key)
     if jax.tree.structure(after) != jax.tree.structure(state):
         raise TypeError(
