@@ -33,9 +33,8 @@ def seed_count(stacked: Any) -> int:
     """The common size of the leading axis of all leaves."""
     sizes = {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(stacked)}
     if len(sizes) != 1 or None in sizes:
-        raise ValueError(
-            f"expected arrays with one common leading seed axis, got leading sizes {sorted(map(str, sizes))}"
-        )
+        found = ", ".join(sorted(map(str, sizes)))
+        raise ValueError(f"expected arrays with one common leading seed axis, got leading sizes {found}")
     return sizes.pop()
 
 

@@ -42,7 +42,7 @@ def hoist(function: Callable, *example: Any) -> tuple[Callable, list[jax.Array]]
     constants = jax.make_jaxpr(function)(*example).consts
 
     def pure(constants, *arguments):
-        # Traced again, in the context of the call: a jaxpr is bound to the mesh under which it was made, and pmap has one.
+        # Traced anew in the context of the call: a jaxpr is bound to the mesh under which it was made, and pmap has one.
         jaxpr, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
         flat = jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, constants))(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(out), flat)
