@@ -93,15 +93,15 @@ class Stage:
             return None
         return max(0.0, (self.total - self.step) / self.rate - (self._clock() - self._last[1]))
 
-    def status(self) -> str:
-        """The stage in a few words: "120/800  55 steps/s  12 s left  loss 0.43"."""
+    def status(self, scalars: int = SCALARS) -> str:
+        """The stage in a few words: "120/800  55 steps/s  12 s left  loss 0.43"; with so many scalars at most."""
         if self.phase == "compiling":
             return f"compiling {duration(self.phase_seconds)}"
         if self.phase == "running":
             count = f"running {duration(self.phase_seconds)}" if self.total is None else f"{self.step}/{self.total}"
             left = None if self.seconds_left is None else f"{duration(self.seconds_left)} left"
-            scalars = [f"{name} {value:.4g}" for name, value in list(self.scalars.items())[:SCALARS]]
-            return "  ".join(filter(None, [count, self._speed(), left, *scalars]))
+            values = [f"{name} {value:.4g}" for name, value in list(self.scalars.items())[:scalars]]
+            return "  ".join(filter(None, [count, self._speed(), left, *values]))
         return self.phase
 
     def summary(self) -> str:
@@ -183,17 +183,20 @@ class Live(Silent):
         from rich.table import Column
         from rich.text import Text
 
+        console = Console(file=stream or sys.stderr)
+
         class Status(ProgressColumn):
             """Asks the stage at every refresh, so that seconds count while the host waits for a compile."""
 
             def render(self, task: Any) -> Text:
-                return Text(task.fields["stage"].status(), no_wrap=True, overflow="ellipsis")
+                scalars = SCALARS if console.width >= 80 else 0
+                return Text(task.fields["stage"].status(scalars), no_wrap=True, overflow="ellipsis")
 
         self._bar = Progress(
             TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True), markup=True),
             BarColumn(bar_width=24),
             Status(table_column=Column(no_wrap=True)),
-            console=Console(file=stream or sys.stderr),
+            console=console,
             refresh_per_second=4,
             redirect_stdout=sys.stdout.isatty(),
         )
