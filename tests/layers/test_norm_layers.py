@@ -1,0 +1,34 @@
+"""Norm layers: the parameters they make and the function they call."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxzoo import ops
+from jaxzoo.layers import GroupNorm, LayerNorm, RMSNorm
+from jaxzoo.transforms import as_model
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 4)), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (LayerNorm(eps=0.1), lambda x, scale, bias: ops.layer_norm(x, scale, bias, eps=0.1)),
+        (RMSNorm(eps=0.1), lambda x, scale: ops.rms_norm(x, scale, eps=0.1)),
+        (GroupNorm(groups=2, eps=0.1), lambda x, scale, bias: ops.group_norm(x, scale, bias, groups=2, eps=0.1)),
+    ],
+)
+def test_it_calls_its_function_with_its_parameters(module, function):
+    model = as_model(module)
+    params = model.init(jax.random.key(0), X)
+    np.testing.assert_array_equal(params["scale"], np.ones(4))
+    params = {name: value + jnp.arange(4.0) for name, value in params.items()}
+    np.testing.assert_array_equal(model.apply(params, X), function(X, **params))
+
+
+@pytest.mark.parametrize("norm", [LayerNorm, RMSNorm, lambda **options: GroupNorm(groups=2, **options)])
+def test_without_scale_and_bias_there_are_no_parameters(norm):
+    options = {"use_scale": False} if norm is RMSNorm else {"use_scale": False, "use_bias": False}
+    assert as_model(norm(**options)).init(jax.random.key(0), X) == {}
