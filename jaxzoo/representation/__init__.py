@@ -1,0 +1,1 @@
+"""Papers about what a representation is, how to compare two, and how to learn one."""
