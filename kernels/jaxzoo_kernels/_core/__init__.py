@@ -17,11 +17,12 @@ every order of forward and reverse mode, `vmap`, `remat` and `linear_transpose` 
 
 - `xla(*operands, **params)`, `shapes`, `operations` and each kernel's functions see the operands (or their avals) and
   the static params; `implementation` is a param that the rules must pass on, but `xla` and the kernels never see it.
+- `xla_cpu` is another lax function of the same result for cpu alone, where the fast form there is slow elsewhere.
 - `kernels` maps an implementation's name to "module:attribute" of a `Kernel(run, refuse, blocks)`. The module is
   imported when a program is lowered for that platform, never before. Order is preference. Names: `PLATFORMS`.
 - `jvp(primals, tangents, **params) -> (outputs, tangents)`: a tangent is None where it is a symbolic zero, in and out.
-- `transpose(cotangents, operands, **params) -> cotangents of operands`: an operand that is being transposed is None, so
-  is the cotangent of an output that nobody used, and so is the answer for an operand that was given.
+- `transpose(cotangents, operands, **params) -> cotangents of operands`: cotangents are arrays, zeros for an output that
+  nobody used; an operand that is being transposed is None, and so is the answer for one that was given.
 - `batch(operands, axes, size, **params) -> (outputs, axes)`, axes being None where not batched. By default every
   operand and output has a leading axis of independent examples and a new batch axis is merged into it; operand
   positions named in `shared` may have size 1 there, which is then kept.

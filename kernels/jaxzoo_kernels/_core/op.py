@@ -22,6 +22,7 @@ class Op:
         name: str,
         *,
         xla: Callable,
+        xla_cpu: Callable | None = None,
         shapes: Callable,
         operations: Callable,
         kernels: Mapping[str, str] | None = None,
@@ -30,7 +31,8 @@ class Op:
         batch: Callable | None = None,
         shared: tuple[int, ...] = (),
     ):
-        self.name, self.xla, self.shapes, self.operations = name, xla, shapes, operations
+        self.name, self.shapes, self.operations = name, shapes, operations
+        self.xla, self.xla_cpu = xla, xla_cpu or xla
         self.kernels = dict(kernels or {})
         self.primitive = Primitive(name)
         self.primitive.multiple_results = True
@@ -39,7 +41,7 @@ class Op:
         self._compiled = jax.jit(
             lambda *operands, params: self.primitive.bind(*operands, **dict(params)), static_argnames="params"
         )
-        for platform in (None, *dict.fromkeys(choice.PLATFORMS[name] for name in self.kernels)):
+        for platform in (None, "cpu", *dict.fromkeys(choice.PLATFORMS[name] for name in self.kernels)):
             mlir.register_lowering(self.primitive, self._lowering(platform), platform=platform)
         if jvp is not None:
             ad.primitive_jvps[self.primitive] = lambda p, t, **params: _jvp(jvp, p, t, params)
@@ -76,7 +78,10 @@ class Op:
             # The default rule stands for every platform that has no kernel of its own.
             named = platform or "/".join(context.platforms or context.module_context.platforms)
             name = self.choose(named, context.avals_in, params)
-            run = self.xla if name == "xla" else choice.load(self.kernels[name]).run
+            if name == "xla":
+                run = self.xla_cpu if platform == "cpu" else self.xla
+            else:
+                run = choice.load(self.kernels[name]).run
             del params["implementation"]
             # Inside a shard_map each device's program is an ordinary one: which mesh axes a value varies over no longer
             # matters here, and would only make the loops' carries disagree in type.
@@ -100,8 +105,10 @@ def _jvp(rule, primals, tangents, params):
 
 
 def _transpose(rule, cotangents, operands, params):
+    if all(isinstance(ct, ad.Zero) for ct in cotangents):
+        return [None] * len(operands)
     known = [None if ad.is_undefined_primal(x) else x for x in operands]
-    return rule([_known(ct) for ct in cotangents], known, **params)
+    return rule([ad.instantiate_zeros(ct) for ct in cotangents], known, **params)
 
 
 def _batch(rule, operands, axes, params):

@@ -1,0 +1,121 @@
+"""Linear recurrence h_t = a_t h_{t-1} + b_t."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .._core import check_floating, check_shape
+from .op import OPS
+
+__all__ = ["linear_recurrence"]
+
+NARROW = 8  # fewer channels than this after the time axis: move time to the front, so that a step is a longer row
+
+
+def linear_recurrence(a, b, *, h0=None, reverse: bool = False, axis: int = 0, implementation: str | None = None):
+    """Runs h_t = a_t h_{t-1} + b_t over an axis of time, from an initial state to a final one.
+
+        h_t = a_t h_{t-1} + b_t,   t = 1 .. T   (t = T .. 1 with `reverse`), elementwise.
+
+    Args:
+        a: [..., t, ...] decay, broadcastable to b; of size 1 along `axis` it is constant in time and is read once.
+            Real or complex, complex also as a pair (re, im) of real arrays.
+        b: [..., t, ...] input, real or complex likewise: float16, bfloat16, float32, float64, complex64, complex128.
+        h0: [..., ...] initial state, b's shape without `axis`; zero if None. A pair where b is a pair.
+        reverse: run from the last time step to the first.
+        axis: the axis of time in b. Leading, or followed by channels, it is fastest: no transposition is needed.
+        implementation: None takes the best for each platform the program is compiled for; "xla", "pallas_gpu",
+            "pallas_tpu" take that one or raise.
+
+    Returns:
+        h: b's shape, b's precision, complex (a pair if b is one) where a, b or h0 is complex.
+        last: h0's shape, the state after the last step: h_T, or h_1 with `reverse`. Carried in float32 where b is of
+            16 bits, so that a run cut in two gives what one run gives.
+
+    Raises:
+        ValueError: shapes that don't fit. TypeError: a dtype that is not floating or complex. NotImplementedError: a
+            named implementation that can't run, and why.
+    """
+    paired = isinstance(b, tuple)
+    given = {"a": a, "b": b, "h0": h0}
+    a, b, h0 = (None if x is None else _parts(name, x) for name, x in given.items())
+    axis = _check(a[0], b[0], None if h0 is None else h0[0], axis)
+    complex_in = any(x is not None and len(x) == 2 for x in (a, b, h0))
+    h, last = _linear_recurrence(a, b, h0, reverse=bool(reverse), axis=axis, implementation=implementation)
+    if complex_in and not paired:
+        h, last = (tuple(x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in parts) for parts in (h, last))
+        return lax.complex(*h), lax.complex(*last)
+    return (h, last) if complex_in else (h[0], last[0])
+
+
+def _parts(name, x):
+    """(x,) for a real array, (re, im) for a complex one or a pair."""
+    if isinstance(x, tuple):
+        if len(x) != 2 or jnp.shape(x[0]) != jnp.shape(x[1]):
+            raise ValueError(f"{name}: expected a pair (re, im) of one shape, got {[jnp.shape(p) for p in x]}")
+        x = tuple(jnp.asarray(p) for p in x)
+    else:
+        x = jnp.asarray(x)
+        x = (x.real, x.imag) if jnp.issubdtype(x.dtype, jnp.complexfloating) else (x,)
+    for part in x:
+        check_floating(name, part)
+    return x
+
+
+def _check(a, b, h0, axis):
+    """The axis counted from the front, once the shapes are known to fit."""
+    if not -b.ndim <= axis < b.ndim:
+        raise ValueError(f"axis: expected one of b's {b.ndim} axes, got {axis}")
+    axis %= b.ndim
+    fits = a.ndim <= b.ndim and all(m in (1, n) for m, n in zip(a.shape[::-1], b.shape[::-1], strict=False))
+    check_shape("a", a, f"a shape broadcastable to b's {b.shape}", fits)
+    if h0 is not None:
+        expected = b.shape[:axis] + b.shape[axis + 1 :]
+        check_shape("h0", h0, f"{expected}, b's shape without axis {axis}", h0.shape == expected)
+    return axis
+
+
+@functools.partial(jax.jit, static_argnames=("reverse", "axis", "implementation"))
+def _linear_recurrence(a, b, h0, *, reverse, axis, implementation):
+    """Lays the operands out as [n, t, c] and calls the primitive; parts in, parts out."""
+    shape, dtype = b[0].shape, b[0].dtype
+    state_dtype = jnp.promote_types(dtype, jnp.float32)
+    a = tuple(x.reshape((1,) * (len(shape) - x.ndim) + x.shape) for x in a)
+    front, back = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    if back < NARROW and front > 1:
+        a, b = (tuple(jnp.moveaxis(x, axis, 0) for x in parts) for parts in (a, b))
+        moved = _linear_recurrence(a, b, h0, reverse=reverse, axis=0, implementation=implementation)
+        return tuple(jnp.moveaxis(x, 0, axis) for x in moved[0]), moved[1]
+
+    n_a = 1 if math.prod(a[0].shape[:axis]) == 1 else front
+    lead = shape[:axis] if n_a > 1 else (1,) * axis
+    t_a, trail = a[0].shape[axis], shape[axis + 1 :]
+    a = tuple(jnp.broadcast_to(x, (*lead, t_a, *trail)).reshape(n_a, t_a, back) for x in a)
+    b = tuple(x.reshape(front, shape[axis], back) for x in b)
+    real_decay = len(a) == 1
+    parts = max(len(b), 1 if h0 is None else len(h0), len(a))
+    b = _complete(b, parts)
+    s = tuple(jnp.zeros((front, back), state_dtype) for _ in range(parts))
+    if h0 is not None:
+        s = _complete(tuple(x.reshape(front, back).astype(state_dtype) for x in h0), parts)
+    run = functools.partial(_run, reverse=reverse, implementation=implementation)
+    if real_decay and parts == 2:
+        # A real decay acts on the two parts separately.
+        (h_re, last_re), (h_im, last_im) = (run(a, (b[i],), (s[i],)) for i in range(2))
+        h, last = h_re + h_im, last_re + last_im
+    else:
+        h, last = run(a, b, s)
+    return tuple(x.reshape(shape) for x in h), tuple(x.reshape(shape[:axis] + trail) for x in last)
+
+
+def _complete(parts, count):
+    """`parts` with a zero imaginary part added if two are wanted."""
+    return parts if len(parts) == count else (parts[0], jnp.zeros_like(parts[0]))
+
+
+def _run(a, b, s, *, reverse, implementation):
+    outputs = OPS[len(b)](*a, *b, *s, reverse=reverse, after=False, conjugate=False, implementation=implementation)
+    return tuple(outputs[: len(b)]), tuple(outputs[len(b) :])
