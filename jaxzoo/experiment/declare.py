@@ -4,7 +4,8 @@ Nothing here imports jax, so that the command line can read every experiment in 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Results = Mapping[str, Any]
@@ -93,3 +94,85 @@ class Oracle:
 
     says: str
     holds: Callable[[Results], Any]
+
+
+BOUNDS = ("at_least", "at_most", "between")
+
+
+def check_claims(claims: Sequence[Claim], oracles: Sequence[Oracle] = ()) -> None:
+    """Checks what an experiment claims, as far as it can be known before a run.
+
+    Raises:
+      ContractError: "C2: at_least: expected more than no_effect = 0.0, got -0.1", for the first thing that is wrong.
+    """
+    if not claims:
+        raise ContractError("CLAIMS: expected at least one Claim, got none")
+    for kind, name, items in ((Claim, "CLAIMS", claims), (Oracle, "ORACLES", oracles)):
+        for item in items:
+            if not isinstance(item, kind):
+                raise ContractError(f"{name}: expected only {kind.__name__}(...), got {item!r}")
+    for claim in claims:
+        _check_texts(claim)
+        if claim.full_scale_only:
+            _check_unmeasured(claim)
+        else:
+            _check_measured(claim)
+    ids = [claim.id for claim in claims]
+    for twice in (i for n, i in enumerate(ids) if i in ids[:n]):
+        raise ContractError(f"{twice}: two claims have this id; each needs its own")
+    for oracle in oracles:
+        if not _is_text(oracle.says) or not callable(oracle.holds):
+            raise ContractError(f"ORACLES: expected Oracle(says=a sentence, holds=a function), got {oracle!r}")
+
+
+def _check_texts(claim: Claim) -> None:
+    for field in ("id", "says", "source", "paper_value"):
+        if not _is_text(getattr(claim, field)):
+            raise ContractError(f"{claim.id or 'a claim'}: {field}: expected text, got {getattr(claim, field)!r}")
+    if claim.full_scale_only != "" and not _is_text(claim.full_scale_only):
+        raise ContractError(f"{claim.id}: full_scale_only: expected the reason, got {claim.full_scale_only!r}")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _check_unmeasured(claim: Claim) -> None:
+    given = [f for f in ("measure", *BOUNDS, "no_effect", "control") if getattr(claim, f) is not None]
+    if given or claim.log:
+        raise ContractError(f"{claim.id}: full_scale_only leaves out {', '.join(given or ['log'])}")
+
+
+def _check_measured(claim: Claim) -> None:
+    if not callable(claim.measure):
+        raise ContractError(f"{claim.id}: measure: expected a function of the results, got {claim.measure!r}")
+    if claim.control is not None and not callable(claim.control):
+        raise ContractError(f"{claim.id}: control: expected a function of the results, got {claim.control!r}")
+    given = [bound for bound in BOUNDS if getattr(claim, bound) is not None]
+    if len(given) != 1:
+        got = " and ".join(given) or "none"
+        raise ContractError(f"{claim.id}: expected one of {', '.join(BOUNDS)} or full_scale_only, got {got}")
+    (kind,) = given
+    bound = getattr(claim, kind)
+    if kind == "between" and not (isinstance(bound, tuple) and len(bound) == 2):
+        raise ContractError(f"{claim.id}: between: expected (low, high), got {bound!r}")
+    numbers = {"no_effect": () if claim.no_effect is None else (claim.no_effect,)}
+    numbers[kind] = bound if kind == "between" else (bound,)
+    for field, value in ((field, value) for field, values in numbers.items() for value in values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ContractError(f"{claim.id}: {field}: expected a finite number, got {value!r}")
+        if claim.log and value <= 0:
+            raise ContractError(f"{claim.id}: {field}: expected more than 0 because log=True, got {value!r}")
+    _check_sides(claim)
+
+
+def _check_sides(claim: Claim) -> None:
+    none = claim.no_effect
+    if claim.between is not None and none is not None:
+        raise ContractError(f"{claim.id}: no_effect goes with at_least or at_most, not with between")
+    if claim.between is not None and claim.between[0] >= claim.between[1]:
+        raise ContractError(f"{claim.id}: between: expected (low, high) with low < high, got {claim.between}")
+    if none is not None and claim.at_least is not None and claim.at_least <= none:
+        raise ContractError(f"{claim.id}: at_least: expected more than no_effect = {none}, got {claim.at_least}")
+    if none is not None and claim.at_most is not None and claim.at_most >= none:
+        raise ContractError(f"{claim.id}: at_most: expected less than no_effect = {none}, got {claim.at_most}")
