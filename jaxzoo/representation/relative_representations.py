@@ -17,7 +17,7 @@ WAYS = ("uniform", "stratified", "farthest", "kmeans")
 
 
 def relative(e, anchors):
-    """The relative representation r(x) = (cos(e, a_1), ..., cos(e, a_k)); rotating or scaling e and all a changes nothing.
+    """The relative representation r(x) = (cos(e, a_1), ..., cos(e, a_k)), blind to rotation and scale of both.
 
     Args:
       e: [..., d] latent vectors.

@@ -1,0 +1,1 @@
+"""Learning on graphs: layers that papers share, and the papers."""
