@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import math
 import typing
 from collections.abc import Iterable, Mapping
@@ -103,6 +104,7 @@ def _parse(kind: type, word: str) -> Any:
     return kind(word)
 
 
+@functools.cache
 def settings_of(config_class: type) -> dict[str, Setting]:
     """The settings of a `Config` class by name, in the order of the file.
 
