@@ -98,7 +98,9 @@ class Stage:
         if self.phase == "compiling":
             return f"compiling {duration(self.phase_seconds)}"
         if self.phase == "running":
-            count = f"running {duration(self.phase_seconds)}" if self.total is None else f"{self.step}/{self.total}"
+            count = (
+                f"running {duration(self.phase_seconds)}" if self.total in (None, 1) else f"{self.step}/{self.total}"
+            )
             left = None if self.seconds_left is None else f"{duration(self.seconds_left)} left"
             values = [f"{name} {value:.4g}" for name, value in list(self.scalars.items())[:scalars]]
             return "  ".join(filter(None, [count, self._speed(), left, *values]))
@@ -107,12 +109,19 @@ class Stage:
     def summary(self) -> str:
         """The stage in a few words when it is over."""
         if self.phase == "stopped":
-            return f"stopped at {self.unit.removesuffix('s')} {self.step} of {self.total}" if self.total else "stopped"
+            return (
+                f"stopped at {self.unit.removesuffix('s')} {self.step} of {self.total}" if self._counted else "stopped"
+            )
         if self._first is None and not self.compile_seconds:
             return "done before, taken from its checkpoint"
         compiled = f"compiled in {duration(self.compile_seconds)}" if self.compile_seconds else None
-        count = f"{self.total} {self.unit}" if self.total else "done"
+        count = f"{self.total} {self.unit}" if self._counted else "done"
         return ", ".join(filter(None, [f"{count} in {duration(self.run_seconds)}", self._speed(), compiled]))
+
+    @property
+    def _counted(self) -> bool:
+        """Whether there are steps to count."""
+        return self.total not in (None, 1)
 
     def _enter(self, phase: str) -> None:
         if phase != self.phase:
@@ -193,7 +202,7 @@ class Live(Silent):
                 return Text(task.fields["stage"].status(scalars), no_wrap=True, overflow="ellipsis")
 
         self._bar = Progress(
-            TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True), markup=True),
+            TextColumn("{task.description}", style="bold", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
             Status(table_column=Column(no_wrap=True)),
             console=console,
@@ -215,7 +224,7 @@ class Live(Silent):
             # A task that has not started pulses: the look of a compile phase, and of a stage of unknown length.
             self._tasks[stage.name] = self._bar.add_task(stage.name, total=stage.total, start=False, stage=stage)
         task = self._tasks[stage.name]
-        if stage.phase == "running" and stage.total is not None:
+        if stage.phase == "running" and stage.total not in (None, 1):
             self._bar.start_task(task)
             self._bar.update(task, completed=stage.step)
 
