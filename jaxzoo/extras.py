@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, and named with the extra that brings them when they are missing."""
+"""Optional dependencies: imported where they are used; if one is missing, the error names the extra that brings it."""
 
 import importlib
 import importlib.util
@@ -21,8 +21,8 @@ def require(module: str, extra: str) -> ModuleType:
       The module.
 
     Raises:
-      ImportError: it is not installed; the message names the extra. A module that is installed but fails to import something
-        of its own raises its own error.
+      ImportError: it is not installed; the message names the extra. A module that is installed but fails to import
+        something of its own raises its own error.
     """
     try:
         return importlib.import_module(module)

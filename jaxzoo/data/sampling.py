@@ -35,7 +35,7 @@ def sampler(x, y, batch: int) -> Callable:
 def minibatches(x, y, batch: int) -> Callable:
     """Batches of shuffled epochs: each example comes once before any comes again, in a new order every epoch.
 
-    Where `batch` does not divide n, a batch takes the last examples of one epoch and the first of the next: none is dropped.
+    Where `batch` does not divide n, a batch takes the last of one epoch and the first of the next; none is lost.
 
     Args:
       x: [n, ...] inputs.
@@ -43,8 +43,8 @@ def minibatches(x, y, batch: int) -> Callable:
       batch: examples in a batch, b <= n.
 
     Returns:
-      `batch_at(key, step) -> (x [b, ...], y [b, ...])`: a pure function of the run's key (the same at every step) and of the
-      step, so that a resumed run continues the epoch where it was.
+      `batch_at(key, step) -> (x [b, ...], y [b, ...])`: a pure function of the run's key (the same at every step) and
+      of the step, so that a resumed run continues the epoch where it was.
     """
     x, y = jnp.asarray(x), jnp.asarray(y)
     n = len(x)
@@ -68,7 +68,7 @@ def minibatches(x, y, batch: int) -> Callable:
 
 
 def _position(step, batch: int, n: int):
-    """The epoch and the place in it of the first example of a step: divmod(step * batch, n), without overflow in int32."""
+    """Epoch of a step's first example, and its place there: divmod(step * batch, n) without forming the product."""
     # After n steps exactly `batch` epochs have gone by.
     rounds, step = step // n, step % n
     return rounds * batch + step * batch // n, step * batch % n

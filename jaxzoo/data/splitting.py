@@ -1,5 +1,6 @@
 """Parts of a data set that share no example, and statistics that come from the training part alone."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,7 +37,8 @@ def _interleaved(labels: np.ndarray, random: np.ndarray) -> np.ndarray:
 def split(dataset: Dataset, seed, sizes: Sequence[int]) -> tuple[Dataset, ...]:
     """Draws disjoint parts of a data set, in random order; stratified by class where y is integer.
 
-    Stratified: each part holds each class in its share of the whole, up to rounding. Examples beyond sum(sizes) are left out.
+    Stratified: each part holds each class in its share of the whole, up to rounding. Examples beyond sum(sizes)
+    are left out.
 
     Args:
       dataset: n examples; y [n] of an integer type is taken as classes.
@@ -78,7 +80,7 @@ def split_by_position(array: np.ndarray, fractions: Sequence[float]) -> tuple[np
     if not all(fraction > 0 for fraction in fractions) or sum(fractions) > 1 + 1e-9:
         raise ValueError(f"fractions: expected positive numbers of sum <= 1, got {tuple(fractions)}")
     borders = [0, *(round(len(array) * total) for total in np.cumsum(fractions))]
-    pieces = tuple(array[start:stop] for start, stop in zip(borders[:-1], borders[1:], strict=True))
+    pieces = tuple(array[start:stop] for start, stop in itertools.pairwise(borders))
     if not all(len(piece) for piece in pieces):
         raise ValueError(f"fractions: {tuple(fractions)} of {len(array)} elements leave a piece empty")
     return pieces
@@ -87,7 +89,7 @@ def split_by_position(array: np.ndarray, fractions: Sequence[float]) -> tuple[np
 def standardise(train, *others, axis: int | tuple[int, ...] = 0):
     """Shifts and scales to mean 0 and standard deviation 1, with the statistics of the first argument only.
 
-    x -> (x - mean(train)) / std(train), computed in float64 and cast to float32. Where train is constant, x is only shifted.
+    x -> (x - mean(train)) / std(train), in float64, then cast to float32. Where train is constant, x is only shifted.
 
     Args:
       train: a `Dataset`, of which x is standardised, or an array [n, ...].

@@ -33,7 +33,7 @@ def _table(name: str, sha256: str, licence: str, source: str) -> Dataset:
 
 
 def digits() -> Dataset:
-    """Handwritten digits: x [1797, 8, 8] float32 in [0, 1] (the original 0..16, divided by 16), y [1797] int32 in 0..9."""
+    """Handwritten digits: x [1797, 8, 8] float32 in [0, 1] (the source's 0..16 over 16), y [1797] int32 in 0..9."""
     sha256 = "6f801551877abf69fbf3711373bb642a18dc933430a3385cd6febc235225ea6f"
     arrays = read_arrays("digits", sha256)
     return Dataset(
@@ -48,7 +48,7 @@ def digits() -> Dataset:
 
 
 def breast_cancer() -> Dataset:
-    """Cell nuclei of breast masses: x [569, 30] float32 in the source's units, y [569] int32, 0 malignant and 1 benign."""
+    """Cell nuclei of breast masses: x [569, 30] float32, units of the source; y [569] int32, 0 malignant, 1 benign."""
     return _table(
         "breast_cancer",
         "327fbb6d9dbe2c6efce7791325c351eb8702e8b919cc4ee0eb1e9db561ad6fc8",
@@ -78,7 +78,7 @@ def iris() -> Dataset:
 
 
 def diabetes() -> Dataset:
-    """Progression of diabetes after a year: x [442, 10] float32 as measured (not scaled), y [442] float32 in 25..346."""
+    """Progression of diabetes after a year: x [442, 10] float32 as measured, unscaled; y [442] float32 in 25..346."""
     return _table(
         "diabetes",
         "b1d670d5b8bc865f200bf6daffe60e32f88bf05273d8eb8260ba5e2ff3d0f99d",

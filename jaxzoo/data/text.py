@@ -40,7 +40,7 @@ class Corpus(NamedTuple):
 
 
 def pydoc_corpus() -> Corpus:
-    """English technical prose: the topics of Python's `help()`, 79 documents of 0.46 million characters, frozen at 3.11.7."""
+    """English technical prose: the topics of Python's `help()`, 79 documents, 0.46 million characters; of 3.11.7."""
     content = gzip.decompress(read_checked(FILES / "pydoc_topics.json.gz", TOPICS_SHA256))
     return Corpus(
         documents=json.loads(content),
@@ -59,8 +59,8 @@ def pydoc_topics() -> str:
 def python_source(folder: Path | None = None) -> Corpus:
     """Python source code: the .py files of a folder, by default the top level of this Python's standard library.
 
-    The standard library differs between versions of Python, so its sha256 is told and not checked; records of a run should
-    hold it.
+    The standard library differs between versions of Python, so its sha256 is told and not checked; the record of a run
+    should hold it.
 
     Args:
       folder: where the files lie; subfolders are not read.
@@ -117,8 +117,8 @@ def characters(text: str, vocabulary_size: int, *, lower: bool = False) -> tuple
 
     Returns:
       tokens: [n] uint8 (int32 above 256 ids).
-      vocabulary: the character of each id, by falling frequency and then by code point; the last is `OTHER`. Shorter than
-        `vocabulary_size` where the text has fewer characters. `"".join(vocabulary[i] for i in tokens)` decodes.
+      vocabulary: the character of each id, by falling frequency and then by code point; the last is `OTHER`. Shorter
+        than `vocabulary_size` where the text has fewer characters. `"".join(vocabulary[i] for i in tokens)` decodes.
     """
     text = text.lower() if lower else text
     vocabulary = _most_frequent(text, vocabulary_size)
@@ -126,7 +126,7 @@ def characters(text: str, vocabulary_size: int, *, lower: bool = False) -> tuple
 
 
 def words(text: str, vocabulary_size: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Text as integers, one per word: lower-cased runs of letters, so that `read_csv` and `read-csv` are two words each.
+    """Text as integers, one per word: lower-cased runs of letters, so `read_csv` is two words.
 
     Args:
       text: prose or source code.
