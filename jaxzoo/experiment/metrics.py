@@ -9,27 +9,26 @@ POINTS = 100
 """About how many updates of a stage are written; the stored history has them all."""
 
 
-def append(path: Path, stage: str, steps: np.ndarray, scalars: dict, start: int, stop: int) -> None:
-    """Appends the values that were measured after more than `start` and at most `stop` updates.
+def append(path: Path, stage: str, start: int, stop: int, *curves: tuple[np.ndarray, dict]) -> None:
+    """Appends what was measured after more than `start` and at most `stop` updates.
 
     A line is `{"stage", "seed", "step", <scalar>...}`; a non-finite number is written as a string.
 
     Args:
       path: the file.
       stage: its name.
-      steps: [n] after how many updates each column was measured.
-      scalars: name -> [s, n].
       start, stop: numbers of updates.
+      *curves: `(steps, scalars)`: after how many updates each column was measured [n], and name -> [s, n].
     """
-    lines = [
-        json.dumps(
-            {"stage": stage, "seed": seed, "step": int(steps[n])} | {k: plain(v[seed, n]) for k, v in scalars.items()}
-        )
-        for n in np.flatnonzero((start < steps) & (steps <= stop))
-        for seed in range(len(next(iter(scalars.values()), ())))
-    ]
+    lines = {}
+    for steps, scalars in curves:
+        for n in np.flatnonzero((start < steps) & (steps <= stop)):
+            for name, values in scalars.items():
+                for seed, value in enumerate(values[:, n]):
+                    lines.setdefault((int(steps[n]), seed), {})[name] = plain(value)
     with path.open("a") as file:
-        file.writelines(f"{line}\n" for line in lines)
+        for step, seed in sorted(lines):
+            file.write(json.dumps({"stage": stage, "seed": seed, "step": step, **lines[step, seed]}) + "\n")
 
 
 def plain(value: np.generic) -> float | int | str:

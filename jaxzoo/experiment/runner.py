@@ -22,7 +22,7 @@ from jaxzoo.experiment.training import train_seeds
 from jaxzoo.train.loop import Trained, hoist, milestones
 from jaxzoo.train.task import Task
 
-NAME = re.compile(r"[a-z0-9_.-]+(/[a-z0-9_.-]+)?")
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(/[a-z0-9][a-z0-9_.-]*)?")
 
 
 class Runner:
@@ -95,15 +95,17 @@ class Runner:
         def between_chunks(trained, start):
             nonlocal saved
             if self._folder is not None:
-                path = self._folder / "metrics.jsonl"
                 at = metrics.grid(steps)
-                metrics.append(path, name, at, {k: v[:, at - 1] for k, v in trained.history.items()}, start, stage.step)
+                history = {k: v[:, at - 1] for k, v in trained.history.items()}
                 evaluations = {f"evaluate/{k}": v for k, v in trained.evaluations.items()}
-                metrics.append(path, name, stops, evaluations, start, stage.step)
-            if stage.step < steps and (self._stop_requested() or time.perf_counter() - saved >= self._save_seconds):
+                path = self._folder / "metrics.jsonl"
+                metrics.append(path, name, start, stage.step, (at, history), (stops, evaluations))
+            stopping = self._stop_requested()
+            if stage.step < steps and (stopping or time.perf_counter() - saved >= self._save_seconds):
                 stage.save(trained)
                 saved = time.perf_counter()
-            self._stop_if_requested()
+            if stopping and stage.step < steps:
+                raise KeyboardInterrupt
 
         with self._progress.stage(name, steps) as bar:
             known = len(stage.failures)
@@ -115,6 +117,7 @@ class Runner:
                     "{stage}: seed {seed} left the finite numbers: {scalar} at step {step}".format(**failure)
                 )
             self._close(stage, trained, bar)
+        self._stop_if_requested()
         return trained._replace(evaluations={"step": stops, **trained.evaluations})
 
     def map(self, name: str, function: Callable, *inputs: Any) -> Any:

@@ -21,6 +21,7 @@ class Stage:
       step: how far it is.
       stored_whole: whether its checkpoint holds the end of it.
       compile_seconds, run_seconds: spent so far, runs that were resumed counted in.
+      earlier_seconds: how much of both was spent in runs that this one resumes.
       failures: seeds that left the finite numbers, as `{"stage", "seed", "step", "scalar"}`.
     """
 
@@ -32,6 +33,7 @@ class Stage:
     stored_whole: bool = False
     compile_seconds: float = 0.0
     run_seconds: float = 0.0
+    earlier_seconds: float = 0.0
     failures: list[dict] = dataclasses.field(default_factory=list)
 
     def restore(self, like: Any) -> Any:
@@ -41,6 +43,7 @@ class Stage:
             return None
         for field in STORED:
             setattr(self, field, restored.meta[field])
+        self.earlier_seconds = self.compile_seconds + self.run_seconds
         self.stored_whole = self.step == self.total
         return restored.tree
 
