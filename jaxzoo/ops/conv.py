@@ -1,0 +1,111 @@
+"""Convolution in one or two dimensions, fast inside a scan on CPU.
+
+XLA on CPU runs `lax.conv_general_dilated` tens of times slower inside a scan than outside. As a few matrix products it
+runs at full speed in both places. `benchmarks/conv_in_scan.py` measures this.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxzoo.ops.norms import accumulator
+from jaxzoo.ops.windows import outputs, spatial_padding, spatial_tuple, tap
+
+
+def conv(x, w, *, stride=1, padding="SAME", dilation=1, groups=1):
+    """Convolution (cross-correlation, as everywhere in deep learning) over the axes before the last.
+
+    y[i, j, o] = sum_{u, v, c} x[i * stride + u * dilation - low, j * stride + v * dilation - low, c] w[u, v, c, o]
+
+    On CPU: patches along the last spatial axis, then one matrix product per row of the kernel. Elsewhere:
+    `lax.conv_general_dilated`. The choice is made when the program is lowered for its platform.
+
+    Args:
+      x: [..., h, w, c] or [..., t, c] input, of one example or with leading batch axes.
+      w: [kh, kw, c / groups, o] or [k, c / groups, o] kernel; its rank sets the number of spatial axes. Of x's dtype.
+      stride: step of the window, one int or one per spatial axis.
+      padding: "SAME", "VALID", an int for all sides (PyTorch's `padding`), or pairs ((low, high), ...) of zeros. With
+        a stride, "SAME" pads otherwise than PyTorch's `padding=k // 2`. A causal 1-D convolution pads ((k - 1, 0),).
+      dilation: distance between the elements of the kernel, one int or one per spatial axis.
+      groups: channels are cut in this many groups that do not mix; divides c and o.
+
+    Returns:
+      [..., h', w', o] or [..., t', o] of x's dtype; products are summed in float32 or better.
+
+    Raises:
+      ValueError: shapes, dtypes or options do not fit together.
+    """
+    rank = w.ndim - 2
+    _check(x, w, rank, groups)
+    stride, dilation = spatial_tuple("stride", stride, rank), spatial_tuple("dilation", dilation, rank)
+    padding = spatial_padding(padding, x.shape[-rank - 1 : -1], w.shape[:rank], stride, dilation)
+    return _conv(x, w, stride, padding, dilation, groups)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _conv(x, w, stride, padding, dilation, groups):
+    batch, rank = x.shape[: -len(stride) - 1], len(stride)
+    x = x.reshape(-1, *x.shape[-rank - 1 :])
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    y = lax.platform_dependent(x, w, cpu=partial(_by_products, **options), default=partial(_by_lax, **options))
+    return y.reshape(*batch, *y.shape[1:])
+
+
+def _by_lax(x, w, stride, padding, dilation, groups):
+    layout = ("NTC", "TIO", "NTC") if w.ndim == 3 else ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        x, w, stride, padding, rhs_dilation=dilation, dimension_numbers=layout, feature_group_count=groups
+    )
+
+
+def _by_products(x, w, stride, padding, dilation, groups):
+    if w.ndim == 3:
+        x, w = x[:, None], w[None]  # [b, 1, t, c], [1, k, c, o]
+        stride, padding, dilation = (1, *stride), ((0, 0), *padding), (1, *dilation)
+        return _by_products(x, w, stride, padding, dilation, groups)[:, 0]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    (kh, kw, _, o), c = w.shape, x.shape[-1]
+    height = outputs(x.shape[1], kh, stride[0], dilation[0])
+    width = outputs(x.shape[2], kw, stride[1], dilation[1])
+    columns = [tap(x, 2, v * dilation[1], width, stride[1]) for v in range(kw)]  # kw of [b, h, w', c]
+    patches = jnp.stack(columns, -2)  # [b, h, w', kw, c]
+    rows = [tap(patches, 1, u * dilation[0], height, stride[0]) for u in range(kh)]  # kh of [b, h', w', kw, c]
+    product = _depthwise if groups == c == o else _grouped
+    y = sum(product(row, kernel, groups) for row, kernel in zip(rows, w, strict=True))
+    return y.astype(x.dtype)
+
+
+def _grouped(row, kernel, groups):
+    """Multiplies patches [b, h', w', kw, c] by one row of the kernel [kw, c / groups, o]."""
+    *places, kw, c = row.shape
+    dtype = accumulator(row.dtype)
+    if groups == 1:
+        return jnp.matmul(row.reshape(*places, kw * c), kernel.reshape(kw * c, -1), preferred_element_type=dtype)
+    row = row.reshape(*places, kw, groups, c // groups)
+    kernel = kernel.reshape(kw, c // groups, groups, -1)
+    y = jnp.einsum("bhwkgc,kcgo->bhwgo", row, kernel, preferred_element_type=dtype)
+    return y.reshape(*places, -1)
+
+
+def _depthwise(row, kernel, groups):
+    """As `_grouped` with one channel in and out of each group: products that fuse, where matrices would be 1 wide."""
+    dtype = accumulator(row.dtype)
+    return (row.astype(dtype) * kernel.reshape(1, 1, 1, *kernel.shape[::2]).astype(dtype)).sum(-2)
+
+
+def _check(x, w, rank, groups):
+    if rank not in (1, 2):
+        raise ValueError(f"w: expected [k, c, o] or [kh, kw, c, o], got {w.shape}")
+    if x.ndim < rank + 1:
+        raise ValueError(f"x: expected {rank} spatial axes and channels for the kernel {w.shape}, got {x.shape}")
+    if x.dtype != w.dtype:
+        raise ValueError(f"w: expected the dtype of x, {x.dtype}, got {w.dtype}; cast one of them")
+    if groups < 1 or x.shape[-1] % groups or w.shape[-1] % groups:
+        raise ValueError(f"groups: expected a divisor of {x.shape[-1]} channels in and {w.shape[-1]} out, got {groups}")
+    if w.shape[-2] * groups != x.shape[-1]:
+        expected = x.shape[-1] // groups
+        raise ValueError(
+            f"w: expected {expected} channels (those of x over groups) in its last axis but one, got {w.shape}"
+        )
