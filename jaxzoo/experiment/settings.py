@@ -154,9 +154,8 @@ def check(config: Any) -> Any:
     Raises:
       ContractError: "config.steps: expected an integer >= 1, got 0".
     """
-    return dataclasses.replace(
-        config, **{name: s.check(getattr(config, name)) for name, s in settings_of(type(config)).items()}
-    )
+    values = {name: setting.check(getattr(config, name)) for name, setting in settings_of(type(config)).items()}
+    return build(type(config), values)
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -179,10 +178,22 @@ def from_json(config_class: type, values: Mapping[str, Any]) -> Any:
         if name not in values:
             raise ContractError(f"config.{name}: missing; expected {settings[name].legal}")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return config_class(**{name: settings[name].check(value) for name, value in tuples.items()})
+    return build(config_class, {name: settings[name].check(value) for name, value in tuples.items()})
+
+
+def build(config_class: type, values: Mapping[str, Any]) -> Any:
+    """The config of these values, which are legal one by one.
+
+    Raises:
+      ContractError: the class refuses them together, as its `__post_init__` may: "config: heads must divide width".
+    """
+    try:
+        return config_class(**values)
+    except ValueError as error:
+        raise ContractError(f"config: {error}") from None
 
 
 def did_you_mean(word: str, options: Iterable[Any]) -> str:
     """The nearest spelling among the options, to be put behind an error: "; did you mean steps?"."""
-    near = difflib.get_close_matches(word, [str(option) for option in options], n=1)
+    near = difflib.get_close_matches(word, [str(option) for option in options], n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""

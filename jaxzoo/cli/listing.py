@@ -1,0 +1,89 @@
+"""`jaxzoo list`."""
+
+import collections
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxzoo.cli.errors import UsageError
+from jaxzoo.cli.options import Experiments, Runs, option, parse
+from jaxzoo.cli.records import Shown, last_record
+from jaxzoo.cli.text import UNBOUNDED, console, table
+from jaxzoo.experiment.discover import Head, read_all
+from jaxzoo.experiment.settings import did_you_mean
+from jaxzoo.experiment.verdict import Verdict
+
+SLUGS = {verdict.replace(" ", "-"): verdict for verdict in Verdict}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The papers, one a line: name, field, what came out of the claims, title.
+
+    A record is marked stale when code that it depends on has changed since that run.
+    """
+
+    words: Annotated[
+        tuple[str, ...],
+        tyro.conf.Positional,
+        option("[WORD ...]", "only papers whose name, field, title, authors or description have all of these"),
+    ] = ()
+    field: Annotated[str | None, option("FIELD", "only papers of this field")] = None
+    verdict: Annotated[
+        Literal[("any", *SLUGS, "stale", "none")],
+        tyro.conf.arg(help="only papers with a claim of this verdict, with a stale record, or with no record"),
+    ] = "any"
+    experiments: Experiments = None
+    out: Runs = Path("runs")
+
+
+def main(words: Sequence[str]) -> int:
+    """Prints the list; returns 1 if a file breaks the contract."""
+    options = parse(Options, words, "list")
+    found = read_all(options.experiments)
+    fields = {head.field for head in found.heads}
+    if options.field is not None and options.field not in fields:
+        near = did_you_mean(options.field, fields)
+        raise UsageError(f"--field: no field {options.field!r}{near}; the fields are {', '.join(sorted(fields))}")
+    heads = [h for h in found.heads if options.field in (None, h.field) and _matches(h, options.words)]
+    shown = [(head, last_record(head, options.out)) for head in heads]
+    shown = [(head, last) for head, last in shown if _has(last, options.verdict)]
+    _print(shown)
+    for error in found.errors:
+        print(f"jaxzoo list: {error}", file=sys.stderr)
+    return 1 if found.errors else 0
+
+
+def _matches(head: Head, words: Sequence[str]) -> bool:
+    text = " ".join((head.slug, head.field, head.paper.title, head.paper.authors, head.docstring)).lower()
+    return all(word.lower() in text for word in words)
+
+
+def _has(last: Shown, verdict: str) -> bool:
+    if verdict == "any":
+        return True
+    if verdict == "stale":
+        return bool(last.stale)
+    if verdict == "none":
+        return last.record is None
+    return SLUGS[verdict] in last.verdicts.values()
+
+
+def _print(shown: list[tuple[Head, Shown]]) -> None:
+    used, rows = collections.Counter(), []
+    for head, last in shown:
+        counts = collections.Counter(last.verdicts.values())
+        used.update(counts)
+        marks = [f"{verdict.symbol}{counts[verdict]}" for verdict in Verdict if counts[verdict]] or ["no record"]
+        marks += ["stale"] if last.stale else []
+        rows.append((head.slug, head.field, " ".join(marks), f"{head.paper.title} ({head.paper.year})"))
+    if not rows:
+        print("no paper matches")
+        return
+    console(off_terminal=UNBOUNDED).print(table(("paper", "field", "claims", "title"), rows, cut="title"))
+    if used:
+        print("\n" + "  ".join(f"{verdict.symbol} {verdict}" for verdict in Verdict if used[verdict]))
