@@ -4,7 +4,11 @@ Importing this package loads numpy alone; the functions that draw batches load j
 """
 
 from jaxzoo.data.dataset import DataError, Dataset
+from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
+from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
+from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspots
 from jaxzoo.data.splitting import split, split_by_position, standardise
+from jaxzoo.data.statistics import STATISTICS, statistics_table
 from jaxzoo.data.tables import breast_cancer, diabetes, digits, iris, linnerud, wine
 from jaxzoo.data.text import OTHER, Corpus, characters, encode, pydoc_corpus, pydoc_topics, python_source, words
 
@@ -17,22 +21,40 @@ _NEEDS_JAX = {
 
 __all__ = [
     "OTHER",
+    "PICTURES",
+    "STATISTICS",
     "Corpus",
     "DataError",
     "Dataset",
+    "Graph",
+    "Picture",
     "breast_cancer",
     "characters",
+    "co2",
+    "co2_weekly",
+    "davis",
     "diabetes",
     "digits",
+    "elnino",
     "encode",
+    "florentine",
+    "graph_atlas",
     "iris",
+    "karate",
+    "les_miserables",
+    "lfw_subset",
     "linnerud",
+    "macrodata",
+    "nile",
+    "picture",
     "pydoc_corpus",
     "pydoc_topics",
     "python_source",
     "split",
     "split_by_position",
     "standardise",
+    "statistics_table",
+    "sunspots",
     "wine",
     "words",
     *_NEEDS_JAX,

@@ -36,40 +36,84 @@ def compressed_text(documents: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def table_file(name: str, x, y, feature_names, target_names) -> tuple[str, bytes]:
+    """A table: inputs float32, targets float32 or small classes, names of columns."""
+    y = np.asarray(y)
+    return f"{name}.npz", compressed_arrays(
+        x=np.asarray(x, np.float32),
+        y=y.astype(np.uint8 if np.issubdtype(y.dtype, np.integer) else np.float32),
+        feature_names=np.array(feature_names),
+        target_names=np.array(target_names),
+    )
+
+
 def table_files() -> Iterator[tuple[str, bytes]]:
     """The small tables of scikit-learn."""
     datasets = require("sklearn.datasets", "data")
     digits = datasets.load_digits()
     yield "digits.npz", compressed_arrays(x=digits.images.astype(np.uint8), y=digits.target.astype(np.uint8))
-    for name in ("breast_cancer", "wine", "iris"):
+    for name in ("breast_cancer", "wine", "iris", "linnerud"):
         table = getattr(datasets, f"load_{name}")()
-        yield (
-            f"{name}.npz",
-            compressed_arrays(
-                x=table.data.astype(np.float32),
-                y=table.target.astype(np.uint8),
-                feature_names=np.array(table.feature_names),
-                target_names=np.array(table.target_names),
-            ),
-        )
+        yield table_file(name, table.data, table.target, table.feature_names, table.target_names)
     diabetes = datasets.load_diabetes(scaled=False)
-    yield (
-        "diabetes.npz",
-        compressed_arrays(
-            x=diabetes.data.astype(np.float32),
-            y=diabetes.target.astype(np.float32),
-            feature_names=np.array(diabetes.feature_names),
-            target_names=np.array(["progression"]),
-        ),
+    yield table_file("diabetes", diabetes.data, diabetes.target, diabetes.feature_names, ["progression"])
+
+
+def decimal_years(dates) -> np.ndarray:
+    """Dates as years: 1958.5 is the middle of 1958, whatever its number of days."""
+    days = np.asarray(dates, "datetime64[D]")
+    years = days.astype("datetime64[Y]")
+    length = (years + 1).astype("datetime64[D]") - years.astype("datetime64[D]")
+    return 1970 + years.astype(int) + (days - years.astype("datetime64[D]")) / length
+
+
+def series_files() -> Iterator[tuple[str, bytes]]:
+    """The small time series of statsmodels."""
+
+    def load(name):
+        return require(f"statsmodels.datasets.{name}", "data").load_pandas().data
+
+    sunspots = load("sunspots")
+    yield table_file("sunspots", sunspots["YEAR"], sunspots["SUNACTIVITY"], ["year"], ["sunspots"])
+    co2 = load("co2")["co2"]
+    yield table_file("co2", decimal_years(co2.index), co2, ["year"], ["ppm"])
+    elnino = load("elnino").set_index("YEAR")
+    yield table_file("elnino", elnino.index, elnino, ["year"], [month.lower() for month in elnino])
+    nile = load("nile")
+    yield table_file("nile", nile["year"], nile["volume"], ["year"], ["volume"])
+    macrodata = load("macrodata").set_index(["year", "quarter"])
+    quarters = [year + (quarter - 1) / 4 for year, quarter in macrodata.index]
+    yield table_file("macrodata", quarters, macrodata, ["year"], list(macrodata))
+
+
+def graph_file(name: str, graph, labels) -> tuple[str, bytes]:
+    """A graph of networkx, its nodes numbered in its order: every edge once, smaller node first, sorted."""
+    number = {node: i for i, node in enumerate(graph)}
+    edges = sorted((*sorted((number[u], number[v])), weight) for u, v, weight in graph.edges(data="weight", default=1))
+    return f"{name}.npz", compressed_arrays(
+        edges=np.array([edge[:2] for edge in edges], np.uint8),
+        weights=np.array([edge[2] for edge in edges], np.uint8),
+        names=np.array([str(node) for node in graph]),
+        labels=np.array(labels, np.uint8),
     )
-    linnerud = datasets.load_linnerud()
+
+
+def graph_files() -> Iterator[tuple[str, bytes]]:
+    """The social networks and the atlas of networkx."""
+    networkx = require("networkx", "data")
+    karate = networkx.karate_club_graph()
+    yield graph_file("karate", karate, [club == "Officer" for _, club in karate.nodes(data="club")])
+    davis = networkx.davis_southern_women_graph()
+    yield graph_file("davis", davis, [side for _, side in davis.nodes(data="bipartite")])
+    yield graph_file("florentine", networkx.florentine_families_graph(), [])
+    yield graph_file("les_miserables", networkx.les_miserables_graph(), [])
+    atlas = networkx.graph_atlas_g()
     yield (
-        "linnerud.npz",
+        "graph_atlas.npz",
         compressed_arrays(
-            x=linnerud.data.astype(np.float32),
-            y=linnerud.target.astype(np.float32),
-            feature_names=np.array(linnerud.feature_names),
-            target_names=np.array(linnerud.target_names),
+            edges=np.array([sorted(edge) for graph in atlas for edge in sorted(graph.edges)], np.uint8),
+            edge_counts=np.array([graph.number_of_edges() for graph in atlas], np.uint8),
+            node_counts=np.array([graph.number_of_nodes() for graph in atlas], np.uint8),
         ),
     )
 
@@ -86,7 +130,7 @@ def topics_file() -> tuple[str, bytes]:
 
 
 def main(folder: Path) -> None:
-    for name, content in (*table_files(), topics_file()):
+    for name, content in (*table_files(), *series_files(), *graph_files(), topics_file()):
         (folder / name).write_bytes(content)
         print(f"{name:24s} {len(content):7d} bytes  sha256 {hashlib.sha256(content).hexdigest()}")
 

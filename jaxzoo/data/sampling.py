@@ -68,7 +68,7 @@ def minibatches(x, y, batch: int) -> Callable:
 
 
 def _position(step, batch: int, n: int):
-    """Epoch of a step's first example, and its place there: divmod(step * batch, n) without forming the product."""
+    """Epoch of a step's first example, and its place there: divmod(step * batch, n), but no int32 overflow."""
     # After n steps exactly `batch` epochs have gone by.
     rounds, step = step // n, step % n
     return rounds * batch + step * batch // n, step * batch % n

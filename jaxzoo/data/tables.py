@@ -17,7 +17,8 @@ def read_arrays(name: str, sha256: str) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def _table(name: str, sha256: str, licence: str, source: str) -> Dataset:
+def read_table(name: str, sha256: str, licence: str, source: str) -> Dataset:
+    """A table that jaxzoo carries, once its hash is checked; integer targets are classes."""
     arrays = read_arrays(name, sha256)
     y = arrays["y"]
     return Dataset(
@@ -49,7 +50,7 @@ def digits() -> Dataset:
 
 def breast_cancer() -> Dataset:
     """Cell nuclei of breast masses: x [569, 30] float32, units of the source; y [569] int32, 0 malignant, 1 benign."""
-    return _table(
+    return read_table(
         "breast_cancer",
         "327fbb6d9dbe2c6efce7791325c351eb8702e8b919cc4ee0eb1e9db561ad6fc8",
         UCI,
@@ -59,7 +60,7 @@ def breast_cancer() -> Dataset:
 
 def wine() -> Dataset:
     """Chemical analysis of wines of three growers: x [178, 13] float32 in the source's units, y [178] int32 in 0..2."""
-    return _table(
+    return read_table(
         "wine",
         "1ab54d50eb76caa4fbf91542fe3c83fdfd3041e6ec12a336f9eb343efacc8a33",
         UCI,
@@ -69,7 +70,7 @@ def wine() -> Dataset:
 
 def iris() -> Dataset:
     """Fisher's iris flowers: x [150, 4] float32 in cm, y [150] int32 in 0..2."""
-    return _table(
+    return read_table(
         "iris",
         "6a058d97752090736fa26873349f680a4719af8d1464985feb3a551f60a0de05",
         UCI,
@@ -79,7 +80,7 @@ def iris() -> Dataset:
 
 def diabetes() -> Dataset:
     """Progression of diabetes after a year: x [442, 10] float32 as measured, unscaled; y [442] float32 in 25..346."""
-    return _table(
+    return read_table(
         "diabetes",
         "b1d670d5b8bc865f200bf6daffe60e32f88bf05273d8eb8260ba5e2ff3d0f99d",
         "no licence stated by the source; read from scikit-learn, BSD-3-Clause",
@@ -89,7 +90,7 @@ def diabetes() -> Dataset:
 
 def linnerud() -> Dataset:
     """Twenty men in a fitness club: x [20, 3] float32 chins, situps, jumps; y [20, 3] float32 weight, waist, pulse."""
-    return _table(
+    return read_table(
         "linnerud",
         "fd2b9b0be4b5bae7e19f02c85e149d9cc049817f63afc1ae876c08191725f5d3",
         "no licence stated by the source; read from scikit-learn, BSD-3-Clause",
