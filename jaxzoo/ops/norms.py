@@ -20,11 +20,11 @@ def layer_norm(x, scale=None, bias=None, *, eps=1e-5):
 
     Source: Ba, Kiros, Hinton, "Layer Normalization" (arXiv 1607.06450), eq. 4.
     """
-    _check_affine(scale, bias, x.shape[-1])
+    check_affine(scale, bias, x.shape[-1])
     wide = x.astype(accumulator(x.dtype))
     centred = wide - wide.mean(-1, keepdims=True)
     y = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps)
-    return _affine(y, scale, bias).astype(x.dtype)
+    return affine(y, scale, bias).astype(x.dtype)
 
 
 def rms_norm(x, scale=None, *, eps=1e-6):
@@ -42,10 +42,10 @@ def rms_norm(x, scale=None, *, eps=1e-6):
 
     Source: Zhang, Sennrich, "Root Mean Square Layer Normalization" (arXiv 1910.07467), eq. 4.
     """
-    _check_affine(scale, None, x.shape[-1])
+    check_affine(scale, None, x.shape[-1])
     wide = x.astype(accumulator(x.dtype))
     y = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + eps)
-    return _affine(y, scale, None).astype(x.dtype)
+    return affine(y, scale, None).astype(x.dtype)
 
 
 def group_norm(x, scale=None, bias=None, *, groups, eps=1e-5):
@@ -68,11 +68,11 @@ def group_norm(x, scale=None, bias=None, *, groups, eps=1e-5):
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
         raise ValueError(f"groups: expected a divisor of the {channels} channels of x, got {groups}")
-    _check_affine(scale, bias, channels)
+    check_affine(scale, bias, channels)
     wide = x.reshape(-1, groups, channels // groups).astype(accumulator(x.dtype))  # [positions, groups, c / groups]
     centred = wide - wide.mean((0, 2), keepdims=True)
     y = centred * jax.lax.rsqrt(jnp.square(centred).mean((0, 2), keepdims=True) + eps)
-    return _affine(y.reshape(x.shape), scale, bias).astype(x.dtype)
+    return affine(y.reshape(x.shape), scale, bias).astype(x.dtype)
 
 
 def accumulator(dtype):
@@ -80,13 +80,15 @@ def accumulator(dtype):
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def _check_affine(scale, bias, features):
-    for name, value in (("scale", scale), ("bias", bias)):
+def check_affine(scale, bias, features, names=("scale", "bias")):
+    """Raises ValueError unless scale and bias are None or [features]."""
+    for name, value in zip(names, (scale, bias), strict=True):
         if value is not None and value.shape != (features,):
             raise ValueError(f"{name}: expected [{features}], the last axis of x, got {value.shape}")
 
 
-def _affine(y, scale, bias):
+def affine(y, scale, bias):
+    """y * scale + bias over the last axis; None leaves y as it is."""
     channel = (1,) * (y.ndim - 1) + (-1,)
     if scale is not None:
         y = y * scale.reshape(channel).astype(y.dtype)
