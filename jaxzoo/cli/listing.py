@@ -11,9 +11,9 @@ import tyro
 
 from jaxzoo.cli.errors import UsageError
 from jaxzoo.cli.options import Experiments, Runs, option, parse
-from jaxzoo.cli.records import Shown, last_record
 from jaxzoo.cli.text import UNBOUNDED, console, table
-from jaxzoo.experiment.discover import Head, read_all
+from jaxzoo.experiment.discover import Head, read_all, results_folder
+from jaxzoo.experiment.report import Entry, find_entry
 from jaxzoo.experiment.settings import did_you_mean
 from jaxzoo.experiment.verdict import Verdict
 
@@ -38,7 +38,7 @@ class Options:
         tyro.conf.arg(help="only papers with a claim of this verdict, with a stale record, or with no record"),
     ] = "any"
     experiments: Experiments = None
-    out: Runs = Path("runs")
+    runs: Runs = Path("runs")
 
 
 def main(words: Sequence[str]) -> int:
@@ -49,9 +49,12 @@ def main(words: Sequence[str]) -> int:
     if options.field is not None and options.field not in fields:
         near = did_you_mean(options.field, fields)
         raise UsageError(f"--field: no field {options.field!r}{near}; the fields are {', '.join(sorted(fields))}")
-    heads = [h for h in found.heads if options.field in (None, h.field) and _matches(h, options.words)]
-    shown = [(head, last_record(head, options.out)) for head in heads]
-    shown = [(head, last) for head, last in shown if _has(last, options.verdict)]
+    results, shown = results_folder(options.experiments), []
+    for head in found.heads:
+        if options.field in (None, head.field) and _matches(head, options.words):
+            entry = find_entry(head.path, head.paper.title, results=results, runs=options.runs)
+            if _has(entry, options.verdict):
+                shown.append((head, entry))
     _print(shown)
     for error in found.errors:
         print(f"jaxzoo list: {error}", file=sys.stderr)
@@ -63,27 +66,31 @@ def _matches(head: Head, words: Sequence[str]) -> bool:
     return all(word.lower() in text for word in words)
 
 
-def _has(last: Shown, verdict: str) -> bool:
-    if verdict == "any":
-        return True
+def _verdicts(entry: Entry) -> collections.Counter:
+    """How often each verdict came out."""
+    return collections.Counter(claim["verdict"] for claim in entry.record["claims"]) if entry.record else {}
+
+
+def _has(entry: Entry, verdict: str) -> bool:
     if verdict == "stale":
-        return bool(last.stale)
+        return entry.stale is not None
     if verdict == "none":
-        return last.record is None
-    return SLUGS[verdict] in last.verdicts.values()
+        return entry.record is None
+    return verdict == "any" or SLUGS[verdict] in _verdicts(entry)
 
 
-def _print(shown: list[tuple[Head, Shown]]) -> None:
-    used, rows = collections.Counter(), []
-    for head, last in shown:
-        counts = collections.Counter(last.verdicts.values())
-        used.update(counts)
-        marks = [f"{verdict.symbol}{counts[verdict]}" for verdict in Verdict if counts[verdict]] or ["no record"]
-        marks += ["stale"] if last.stale else []
+def _print(shown: list[tuple[Head, Entry]]) -> None:
+    used, rows = set(), []
+    for head, entry in shown:
+        counts = _verdicts(entry)
+        used |= counts.keys()
+        marks = [f"{verdict.symbol}{counts[verdict]}" for verdict in Verdict if verdict in counts]
+        marks = marks or ["record can't be read" if entry.problem else "no record"]
+        marks += ["stale"] if entry.stale else []
         rows.append((head.slug, head.field, " ".join(marks), f"{head.paper.title} ({head.paper.year})"))
     if not rows:
         print("no paper matches")
         return
     console(off_terminal=UNBOUNDED).print(table(("paper", "field", "claims", "title"), rows, cut="title"))
     if used:
-        print("\n" + "  ".join(f"{verdict.symbol} {verdict}" for verdict in Verdict if used[verdict]))
+        print("\n" + "  ".join(f"{verdict.symbol} {verdict}" for verdict in Verdict if verdict in used))

@@ -19,15 +19,18 @@ def prepare(*, cache: bool) -> None:
     if not cache:
         os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
         return
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_folder())
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def cache_folder() -> Path:
     """The folder of compiled programs: in the user's cache, one for each version of jaxlib and kind of processor.
 
-    A program that was compiled for another processor can end in an illegal instruction.
+    A program that was compiled for another processor can end in an illegal instruction. JAX_COMPILATION_CACHE_DIR in
+    the environment names another folder.
     """
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import tyro
 
 from jaxzoo.cli.options import Experiments, Runs, paper, parse
-from jaxzoo.cli.records import Shown, last_record
 from jaxzoo.cli.text import console, table
 from jaxzoo.experiment.contract import PRESETS, shown
 from jaxzoo.experiment.declare import BOUNDS, Claim
-from jaxzoo.experiment.discover import Head
+from jaxzoo.experiment.discover import Head, results_folder
+from jaxzoo.experiment.report import Entry, find_entry
 from jaxzoo.experiment.tables import duration, estimate, number
 from jaxzoo.experiment.verdict import Verdict
 
@@ -23,15 +23,16 @@ class Options:
 
     slug: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SLUG", help="the paper's name in jaxzoo list")]
     experiments: Experiments = None
-    out: Runs = Path("runs")
+    runs: Runs = Path("runs")
 
 
 def main(words: Sequence[str]) -> int:
     """Prints the paper."""
     options = parse(Options, words, "show")
     head = paper("show", options.slug, options.experiments)
-    last = last_record(head, options.out)
-    for line in (*_paper(head), *_claims(head, last), *_record(last)):
+    results = results_folder(options.experiments)
+    entry = find_entry(head.path, head.paper.title, results=results, runs=options.runs)
+    for line in (*_paper(head), *_claims(head, entry), *_record(entry)):
         print(line)
     print("\nSettings (--config.FIELD VALUE)")
     console().print(_settings(head))
@@ -48,8 +49,8 @@ def _paper(head: Head) -> Iterator[str]:
     yield head.docstring.strip()
 
 
-def _claims(head: Head, last: Shown) -> Iterator[str]:
-    results = {claim["id"]: claim for claim in last.record["claims"]} if last.record else {}
+def _claims(head: Head, entry: Entry) -> Iterator[str]:
+    results = {claim["id"]: claim for claim in entry.record["claims"]} if entry.record else {}
     yield "\nClaims"
     for claim in head.claims:
         yield f"  {claim.id:<4} {claim.says}"
@@ -83,23 +84,21 @@ def _found(claim: dict[str, Any]) -> str:
     return f"{verdict.symbol} {verdict}{measured}{reason}"
 
 
-def _record(last: Shown) -> Iterator[str]:
-    if last.path is None:
-        yield "\nNo record yet"
+def _record(entry: Entry) -> Iterator[str]:
+    if entry.record is None:
+        yield f"\n{entry.problem or 'No record yet'}"
         return
-    yield f"\nLast record: {shown(last.path.absolute())}"
-    if last.problem:
-        yield f"  {last.problem}"
-        return
-    record = last.record
+    record = entry.record
     seconds, device, seeds = record["seconds"], record["device"], record["seeds"]
-    yield f"  {record['finished']}, preset {record['preset']}, {seeds['n']} seeds, key {seeds['key']}"
+    yield f"\nLast record: {record['finished']}, preset {record['preset']}, {seeds['n']} seeds, key {seeds['key']}"
     yield (
         f"  {duration(float(seconds['wall']))}, of that {duration(float(seconds['compile']))} compiling, "
         f"on {device['count']} {device['kind']}, {device['cpu_cores']} CPU cores, jax {record['versions']['jax']}"
     )
-    if last.stale:
-        yield f"  stale: {last.stale}"
+    if entry.figure is not None:
+        yield f"  {shown(entry.figure.absolute())}"
+    if entry.stale:
+        yield f"  stale: {entry.stale}"
 
 
 def _settings(head: Head) -> Any:

@@ -19,9 +19,13 @@ def experiments_folder() -> Path:
     return _shipped("experiments")
 
 
-def results_folder() -> Path:
-    """The folder of the committed records, `<field>/<slug>.json`."""
-    return _shipped("results")
+def results_folder(experiments: str | os.PathLike | None = None) -> Path:
+    """The folder of the committed records, `<field>/<slug>.json`: beside that of the experiments.
+
+    Args:
+      experiments: as in `list_files`.
+    """
+    return _shipped("results") if experiments is None else Path(experiments).expanduser().absolute().parent / "results"
 
 
 def _shipped(name: str) -> Path:
