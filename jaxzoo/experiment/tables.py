@@ -55,9 +55,10 @@ def estimate(claim: Mapping[str, Any]) -> str:
     if claim["measured"] is None:
         values = claim.get("values", ())
         return ", ".join(number(float(value)) for value in values[:10]) or "–"
-    low, high = map(float, claim["interval"])
-    decimals = _decimals(high - low)
-    return f"{number(claim['measured'], decimals)} [{number(low, decimals)}, {number(high, decimals)}]"
+    numbers = [float(x) for x in (claim["measured"], *claim["interval"])]
+    decimals = _decimals(numbers)
+    mean, low, high = (number(x, decimals) for x in numbers)
+    return f"{mean} [{low}, {high}]"
 
 
 def needed(claim: Mapping[str, Any]) -> str:
@@ -83,18 +84,19 @@ def number(value: float | str | None, decimals: int | None = None) -> str:
     value = float(value)
     if not math.isfinite(value):
         return str(value)
+    if decimals is not None and abs(value) < 1e6:
+        return f"{value:.{decimals}f}"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
-    if decimals is not None:
-        return f"{value:.{decimals}f}"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def _decimals(width: float) -> int | None:
-    """So many decimals that two digits of an interval's width are seen; None of a width that says nothing."""
-    if not math.isfinite(width) or width <= 0:
+def _decimals(numbers: Sequence[float]) -> int | None:
+    """So many decimals that two digits of half an interval are seen; None where that says nothing, or all are tiny."""
+    _, low, high = numbers
+    if not math.isfinite(high - low) or low == high or max(map(abs, numbers)) < 1e-3:
         return None
-    return min(max(1 - math.floor(math.log10(width / 2)), 0), 6)
+    return min(max(1 - math.floor(math.log10((high - low) / 2)), 0), 6)
 
 
 def duration(seconds: float) -> str:

@@ -22,7 +22,9 @@ from jaxzoo.experiment.verdict import Verdict
         (-12.0, 1, "-12.0"),
         (99999.0, None, "99999"),
         (2.5e6, None, "2.50e+06"),
-        (0.0005, 2, "5.00e-04"),
+        (0.0005, None, "5.00e-04"),
+        (0.0005, 2, "0.00"),
+        (2.5e6, 2, "2.50e+06"),
     ],
 )
 def test_number(value, decimals, text):
@@ -37,6 +39,9 @@ def test_number(value, decimals, text):
         (1234.5, (1100.0, 1400.0), "1234 [1100, 1400]"),
         (0.5, (0.5, 0.5), "0.5 [0.5, 0.5]"),
         (2.0, (1.0, "inf"), "2 [1, inf]"),
+        (9.5e-4, (-0.023, 0.025), "0.001 [-0.023, 0.025]"),
+        (2e-7, (1e-7, 3e-7), "2.00e-07 [1.00e-07, 3.00e-07]"),
+        (0.5, (0.5 - 1e-9, 0.5 + 1e-9), "0.500000 [0.500000, 0.500000]"),
     ],
 )
 def test_an_estimate_is_as_precise_as_its_interval(measured, interval, text):
