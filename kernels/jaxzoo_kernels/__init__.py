@@ -1,6 +1,7 @@
 """Kernels for JAX: one function per op, the best implementation chosen for each platform as the program is lowered."""
 
 from ._core import explain
+from .gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from .linear_recurrence import linear_recurrence
 
-__all__ = ["explain", "linear_recurrence"]
+__all__ = ["explain", "gated_linear_attention", "gated_linear_attention_step", "linear_recurrence"]
