@@ -31,8 +31,8 @@ def results_folder(experiments: str | os.PathLike | None = None) -> Path:
 def _shipped(name: str) -> Path:
     """A folder that a wheel carries inside the package and that lies beside the package in a checkout."""
     package = Path(__file__).resolve().parents[1]
-    inside = package / "_data" / name
-    return inside if inside.is_dir() else package.parent / name
+    inside = package / "_data"
+    return (inside if inside.is_dir() else package.parent) / name
 
 
 def list_files(folder: str | os.PathLike | None = None) -> list[Path]:
