@@ -92,7 +92,9 @@ def main() -> None:
     hand, runner = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
     print(f"by hand  {options.steps / hand:10.0f} steps/s")
-    print(f"runner   {options.steps / runner:10.0f} steps/s   {100 * (ratio - 1):+.1f} % (median of {options.repeats} pairs)")
+    print(
+        f"runner   {options.steps / runner:10.0f} steps/s   {100 * (ratio - 1):+.1f} % (median of {options.repeats} pairs)"
+    )
     print(json.dumps({**vars(options), "hand_seconds": hand, "runner_seconds": runner, "ratio": ratio}))
 
 

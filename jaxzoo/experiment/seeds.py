@@ -1,5 +1,7 @@
 """One function over many seeds: by a loop, by vmap, by pmap, or by vmap with the seeds spread over devices."""
 
+import collections
+import hashlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +13,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 WAYS = ("loop", "vmap", "pmap", "sharded")
+KEPT = 64
+"""Executables that are kept for programs to come."""
+_EXECUTABLES: collections.OrderedDict = collections.OrderedDict()
 
 
 def default_way() -> str:
@@ -76,7 +81,7 @@ def over_seeds(function: Callable, shared: tuple, stacked: tuple, *, way: str | 
     axes = (None,) * len(shared) + (0,) * len(stacked)
     begin = time.perf_counter()
     if way == "loop":
-        compiled = jax.jit(function).lower(*shared, *take(stacked, 0)).compile()
+        compiled = executable(jax.jit(function).lower(*shared, *take(stacked, 0)))
 
         def mapped(shared, stacked):
             return stack([compiled(*shared, *take(stacked, s)) for s in range(n)])
@@ -93,15 +98,28 @@ def over_seeds(function: Callable, shared: tuple, stacked: tuple, *, way: str | 
     return mapped, time.perf_counter() - begin
 
 
+def executable(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """Compiles a program, or takes the executable of an equal one: arms and runs that differ in data alone share it."""
+    digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()
+    key = (digest, lowered.in_tree, lowered.out_tree, str(lowered.args_info))
+    if key in _EXECUTABLES:
+        _EXECUTABLES.move_to_end(key)
+    else:
+        _EXECUTABLES[key] = lowered.compile()
+        if len(_EXECUTABLES) > KEPT:
+            _EXECUTABLES.popitem(last=False)
+    return _EXECUTABLES[key]
+
+
 def compile_over(function: Callable, axes: tuple, way: str, arguments: tuple) -> jax.stages.Compiled:
     """Compiles a function of all seeds for the devices that `way` spreads them over."""
     if way == "pmap":
-        return jax.pmap(function, in_axes=axes).lower(*arguments).compile()
+        return executable(jax.pmap(function, in_axes=axes).lower(*arguments))
     if way == "vmap":
-        return jax.jit(function).lower(*arguments).compile()
+        return executable(jax.jit(function).lower(*arguments))
     mesh = seed_mesh()
     placed = tuple(NamedSharding(mesh, PartitionSpec("seed") if axis == 0 else PartitionSpec()) for axis in axes)
-    return jax.jit(function, in_shardings=placed).lower(*arguments).compile()
+    return executable(jax.jit(function, in_shardings=placed).lower(*arguments))
 
 
 def spread(stacked: Any, devices: int, *, folded: bool) -> Any:

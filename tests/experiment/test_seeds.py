@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxzoo.experiment.seeds import WAYS, default_way, over_seeds, seed_count, seed_mesh
+from jaxzoo.experiment.seeds import _EXECUTABLES, WAYS, default_way, over_seeds, seed_count, seed_mesh
 from jaxzoo.train.loop import make_advance
 
 X = np.linspace(-1, 1, 32, dtype=np.float32).reshape(16, 2)
@@ -81,3 +81,15 @@ def test_arguments_without_a_common_seed_axis_are_refused():
         seed_count((jnp.ones(2), jnp.ones((3, 4))))
     with pytest.raises(ValueError, match="leading sizes None"):
         seed_count(jnp.float32(1.0))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_equal_programs_are_compiled_once_and_keep_their_own_names(way):
+    x = jnp.arange(8.0).reshape(4, 2)
+    first, _ = over_seeds(lambda x: {"a": jnp.cosh(x) + 1}, (), (x,), way=way)
+    second, _ = over_seeds(lambda x: {"b": jnp.cosh(x) + 1}, (), (x,), way=way)
+    before = len(_EXECUTABLES)
+    third, _ = over_seeds(lambda x: {"b": jnp.cosh(x) + 1}, (), (x,), way=way)
+    assert len(_EXECUTABLES) == before
+    for mapped, name in ((first, "a"), (second, "b"), (third, "b")):
+        np.testing.assert_allclose(mapped((), (x,))[name], np.cosh(x) + 1, rtol=1e-6)
