@@ -1,0 +1,1 @@
+"""Attention, what replaces it, and the blocks around it."""
