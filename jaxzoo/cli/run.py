@@ -105,8 +105,6 @@ def _check(options: Options, given: dict[str, str]) -> None:
         raise UsageError(f"run: --out: {options.out} is not a folder")
     if options.seeds is not None and "--config.seeds" in given:
         raise UsageError("run: --seeds and --config.seeds are the same setting; give one of them")
-    if options.seeds is not None and options.seeds < 1:
-        raise UsageError(f"run: --seeds: expected an integer >= 1, got {options.seeds}")
     if options.resume is not None:
         fixed = [name for name in given if name in ("--preset", "--seeds", "--key") or name.startswith("--config.")]
         if fixed:
@@ -121,7 +119,7 @@ def _plan(head: Head, options: Any) -> dict[str, Any]:
     """
     values = vars(options.config)
     if options.seeds is not None:
-        values = values | {"seeds": options.seeds}
+        values = values | {"seeds": head.settings["seeds"].check(options.seeds)}
     return {"config": build(head.config_class, values), "preset": options.preset, "key": options.key}
 
 
@@ -151,9 +149,9 @@ def _run(head: Head, plan: dict[str, Any], options: Any) -> int:
     from jaxzoo.experiment.run import Interrupted, run_experiment
     from jaxzoo.experiment.tables import claims_table
 
-    warnings.formatwarning = lambda message, *_, **__: f"jaxzoo run: warning: {message}\n"
     try:
-        with for_stream(sys.stderr) as display:
+        with warnings.catch_warnings(), for_stream(sys.stderr) as display:
+            warnings.showwarning = lambda message, *_, **__: display.note(f"warning: {message}")
             display.note(f"{_title(head)}: preset {plan['preset']}, {plan['config'].seeds} seeds, key {plan['key']}")
             finished = run_experiment(
                 head, out=options.out, data_dir=options.data, resume=options.resume, progress=display, **plan
