@@ -42,3 +42,10 @@ def output(like, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
     shape = like.shape if shape is None else shape
     dtype = like.dtype if dtype is None else dtype
     return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=jax.typeof(like).manual_axis_type)
+
+
+def mosaic_gpu_params(**options):
+    """`CompilerParams` of `plgpu.kernel` in the semantics that all supported versions share."""
+    from jax.experimental.pallas import mosaic_gpu as plgpu
+
+    return plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup, **options)
