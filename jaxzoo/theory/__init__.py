@@ -1,0 +1,1 @@
+"""Theory of neural networks, one module a paper."""

@@ -1,0 +1,329 @@
+"""Neural Tangent Kernel: Convergence and Generalization in Neural Networks (Jacot, Gabriel, Hongler, arXiv 1806.07572).
+
+Gradient descent in the parameters is kernel gradient descent in the outputs, df/dt = -Theta (f - y) / N, with kernel
+Theta(x, x') = J(x) J(x')^T, J = df/dparams. As the network grows wide Theta becomes deterministic (Theorem 1) and stays
+constant in training (Theorem 2): the trained network is then known in closed form, with its mean and its spread.
+
+Read downwards: the network, the expectations of a layer, the kernels of a network, and what these say of training. The
+kernel of a network of finite width is `jaxzoo.transforms.ntk`, the network trained as a linear model of its parameters
+`jaxzoo.transforms.linearize`; both take any model.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxzoo.model import Model
+from jaxzoo.ops import accumulator
+
+
+def ntk_mlp(widths, s=jax.nn.relu, beta=0.1):
+    """A fully connected network in the NTK parameterisation (Sec. 2), in which every parameter is drawn from N(0, 1).
+
+    z^1 = W^0 x / sqrt(n_0) + beta b^0,   z^{l+1} = W^l s(z^l) / sqrt(n_l) + beta b^l,   f = z^L
+
+    Args:
+      widths: n_1 ... n_L, the size of each layer, the output's last.
+      s: elementwise nonlinearity.
+      beta: share of the biases. The kernels are those of `analytic_kernels` with w_var = 1 and b_var = beta^2.
+
+    Returns:
+      A `Model` of x: [n_0]; params is a list of L dicts, "w": [n_{l+1}, n_l] and "b": [n_{l+1}].
+    """
+
+    def init(key, x):
+        shapes = list(zip(widths, (x.size, *widths[:-1]), strict=True))
+        keys = jax.random.split(key, (len(shapes), 2))
+        return [
+            {"w": jax.random.normal(key_w, shape, x.dtype), "b": jax.random.normal(key_b, shape[:1], x.dtype)}
+            for shape, (key_w, key_b) in zip(shapes, keys, strict=True)
+        ]
+
+    def apply(params, x, *, key=None):
+        first, *others = params
+        z = _affine(first, x, beta)
+        for layer in others:
+            z = _affine(layer, s(z), beta)
+        return z
+
+    return Model(init, apply)
+
+
+def _affine(layer, x, beta):
+    return layer["w"] @ x / math.sqrt(x.size) + beta * layer["b"]
+
+
+def dual(s):
+    """The expectations of a layer: how a nonlinearity maps covariances of its inputs to covariances of its outputs.
+
+    kappa0 = E s'(u) s'(v),   kappa1 = E s(u) s(v),   (u, v) ~ N(0, [[q, sigma], [sigma, q2]])
+
+    Closed forms for `jax.nn.relu` (Cho, Saul 2009) and `erf` of jax.lax or jax.scipy.special (Williams 1997). Any other
+    function takes Gauss-Hermite quadrature with 48 x 48 nodes: good to rounding where s is smooth, to 1e-2 at kinks.
+
+    Args:
+      s: elementwise nonlinearity.
+
+    Returns:
+      `(kappa0, kappa1)`, elementwise functions of (sigma, q, q2). Values and gradients are finite up to |sigma| =
+      sqrt(q q2), and there kappa0 of the ReLU, which has a cusp, takes the gradient 0, as
+      all do in a variance of 0.
+    """
+    if s is jax.nn.relu:
+        return _relu_kappa0, _relu_kappa1
+    if s in (jax.lax.erf, jax.scipy.special.erf):
+        return _erf_kappa0, _erf_kappa1
+
+    def slope(u):
+        return jax.jvp(s, (u,), (jnp.ones_like(u),))[1]
+
+    return _quadrature(slope), _quadrature(s)
+
+
+def _relu_kappa0(sigma, q, q2):
+    _, _, _, t = _angle(sigma, q, q2)
+    return (jnp.pi - t) / (2 * jnp.pi)
+
+
+def _relu_kappa1(sigma, q, q2):
+    norm, cos, sin, t = _angle(sigma, q, q2)
+    return norm * (sin + (jnp.pi - t) * cos) / (2 * jnp.pi)
+
+
+def _angle(sigma, q, q2):
+    """Norm sqrt(q q2), and cosine, sine and size of the angle t with cos t = sigma / norm.
+
+    Cosines within rounding of +-1 count as +-1: arccos turns an error of eps there into one of sqrt(2 eps). The inner
+    `where` of each pair keeps sqrt and arccos off the points at which their derivatives are infinite.
+    """
+    norm = _sqrt(q * q2)
+    cos = sigma / jnp.where(norm > 0, norm, 1)
+    parallel = jnp.abs(cos) >= 1 - 4 * jnp.finfo(cos.dtype).eps
+    inner = jnp.where(parallel, 0, cos)
+    sin = jnp.where(parallel, 0, jnp.sqrt((1 - inner) * (1 + inner)))
+    t = jnp.where(parallel, jnp.where(cos > 0, 0, jnp.pi), jnp.arccos(inner))
+    return norm, cos, sin, t
+
+
+def _erf_kappa0(sigma, q, q2):
+    return 4 / jnp.pi / jnp.sqrt((1 + 2 * q) * (1 + 2 * q2) - 4 * sigma**2)
+
+
+def _erf_kappa1(sigma, q, q2):
+    return 2 / jnp.pi * jnp.arcsin(2 * sigma / jnp.sqrt((1 + 2 * q) * (1 + 2 * q2)))
+
+
+def _quadrature(g, nodes=48):
+    """E g(u) g(v) by a Gauss-Hermite sum over z, z2 ~ N(0, 1): u = sqrt(q) z, v = sqrt(q2) (cos z + sin z2)."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    weights = weights / weights.sum()
+
+    @jnp.vectorize
+    def expectation(sigma, q, q2):
+        norm, cos, _, _ = _angle(sigma, q, q2)
+        # Gradients at cos = 1 are 0 (d/dsin, by symmetry) times infinity (dsin/dcos) unless sin stays above 0.
+        sin = jnp.sqrt(1 - cos**2 + jnp.finfo(norm.dtype).eps ** 0.75)
+        z2, w2 = jnp.asarray(points, norm.dtype), jnp.asarray(weights, norm.dtype)
+
+        def add(total, node):
+            z, w = node
+            v = _sqrt(q2) * (cos * z + sin * z2)
+            return total + w * g(_sqrt(q) * z) * jnp.sum(w2 * g(v)), None
+
+        return jax.lax.scan(add, jnp.zeros_like(norm), (z2, w2))[0]
+
+    return expectation
+
+
+def _sqrt(x):
+    """The root, with gradient 0 at 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+class Kernels(NamedTuple):
+    """The kernels of a network of infinite width between n and m inputs.
+
+    Attributes:
+      nngp: [n, m] Sigma^l, covariance of the outputs before training.
+      ntk: [n, m] Theta^l.
+      q: [n] Sigma^l(x, x) of the first inputs.
+      q2: [m] Sigma^l(x', x') of the second.
+    """
+
+    nngp: jax.Array
+    ntk: jax.Array
+    q: jax.Array
+    q2: jax.Array
+
+
+def first_layer(x, x2=None, *, w_var=1.0, b_var=0.01):
+    """The kernels of one linear layer: Sigma^1 = Theta^1 = w_var x.x' / n_0 + b_var (Proposition 1).
+
+    Args:
+      x: [n, n_0] inputs.
+      x2: [m, n_0] inputs, or None for x.
+      w_var, b_var: factors of the weights' and of the biases' part.
+
+    Returns:
+      `Kernels`, in float32 or better.
+    """
+    others = x if x2 is None else x2
+    for name, a in {"x": x, "x2": others}.items():
+        if a.ndim != 2 or a.shape[1] != x.shape[-1]:
+            raise ValueError(f"{name}: expected [n, n_0] inputs with one n_0, got {a.shape} beside x {x.shape}")
+    x, others = (a.astype(accumulator(jnp.result_type(x, others))) for a in (x, others))
+
+    def layer(product):
+        return w_var * product / x.shape[1] + b_var
+
+    sigma = layer(jnp.matmul(x, others.T, precision="highest"))
+    # Rounded alike, the diagonal and the variances keep the angle of an input with itself at exactly 0.
+    q = jnp.diagonal(sigma) if x2 is None else layer(jnp.sum(x**2, 1))
+    return Kernels(sigma, sigma, q, q if x2 is None else layer(jnp.sum(others**2, 1)))
+
+
+def next_layer(kernels, s=jax.nn.relu, *, w_var=1.0, b_var=0.01):
+    """The kernels one layer deeper (Proposition 1, Theorem 1), elementwise over the Gram matrix.
+
+    Sigma^{l+1} = w_var E s(u) s(v) + b_var,   Theta^{l+1} = w_var Theta^l E s'(u) s'(v) + Sigma^{l+1}
+
+    Args:
+      kernels: `Kernels` of the network so far.
+      s: nonlinearity before the layer.
+      w_var, b_var: as in `first_layer`.
+
+    Returns:
+      `Kernels`.
+    """
+    kappa0, kappa1 = dual(s)
+    sigma, theta, q, q2 = kernels
+    pairs = (sigma, q[:, None], q2[None, :])
+    sigma = w_var * kappa1(*pairs) + b_var
+    theta = w_var * theta * kappa0(*pairs) + sigma
+    return Kernels(sigma, theta, w_var * kappa1(q, q, q) + b_var, w_var * kappa1(q2, q2, q2) + b_var)
+
+
+@partial(jax.jit, static_argnames=("depth", "s"))
+def analytic_kernels(x, x2=None, *, depth, s=jax.nn.relu, w_var=1.0, b_var=0.01):
+    """The kernels of a fully connected network of infinite width; the block of k outputs is theirs times the identity.
+
+    Args:
+      x: [n, n_0] inputs.
+      x2: [m, n_0] inputs, or None for x.
+      depth: L, the number of layers; L - 1 of them are hidden.
+      s: nonlinearity (`dual`).
+      w_var, b_var: factors of the weights' and of the biases' part: 1 and beta^2 for `ntk_mlp`.
+
+    Returns:
+      `(nngp [n, m], ntk [n, m])`, in float32 or better.
+
+    Raises:
+      ValueError: depth < 1, or inputs of other shapes.
+
+    Source: Jacot, Gabriel, Hongler (arXiv 1806.07572), Proposition 1 and Theorem 1.
+    """
+    if depth < 1:
+        raise ValueError(f"depth: expected at least 1 layer, got {depth}")
+    kernels = first_layer(x, x2, w_var=w_var, b_var=b_var)
+    for _ in range(depth - 1):  # unrolled: XLA fuses all layers into one pass over the Gram matrix
+        kernels = next_layer(kernels, s, w_var=w_var, b_var=b_var)
+    return kernels.nngp, kernels.ntk
+
+
+def kernel_pca_rates(ntk_tt):
+    """How fast gradient flow learns, and along which directions: the kernel principal components (Sec. 5).
+
+    Along direction k the error decays as exp(-rate_k t), rate_k = lambda_k / N, on the cost |f(X) - y|^2 / (2 N).
+
+    Args:
+      ntk_tt: [n, n] kernel of the training points, positive semidefinite.
+
+    Returns:
+      `(rates [n], directions [n, n])`: fastest first; direction k is the column `directions[:, k]`, of length 1.
+    """
+    eigenvalues, vectors = jnp.linalg.eigh(ntk_tt)
+    return eigenvalues[::-1] / len(ntk_tt), vectors[:, ::-1]
+
+
+def kernel_smoother(ntk_tt, ntk_xt, t=math.inf, *, rate=None):
+    """The weights T with which training to time t moves other points: f_t(x) = f_0(x) + T (y - f_0(X)).
+
+    T = Theta(x, X) Theta^{-1} (I - exp(-Theta t / N)),   or with (I - rate Theta / N)^t after t steps of that rate
+
+    Taken eigenvalue by eigenvalue, so that nothing is inverted; directions whose eigenvalue is lost in rounding,
+    lambda <= N eps lambda_1, are not learnt.
+
+    Args:
+      ntk_tt: [n, n] kernel of the training points.
+      ntk_xt: [m, n] kernel of other points with them.
+      t: time of gradient flow, or number of steps; inf for the limit.
+      rate: learning rate of gradient descent, or None for gradient flow.
+
+    Returns:
+      T: [m, n].
+
+    Raises:
+      ValueError: kernels whose shapes do not fit.
+    """
+    n = len(ntk_tt)
+    if ntk_tt.shape != (n, n) or ntk_xt.ndim != 2 or ntk_xt.shape[1] != n:
+        raise ValueError(f"ntk_xt: expected [m, n] beside ntk_tt [n, n], got {ntk_xt.shape} and {ntk_tt.shape}")
+    rates, directions = kernel_pca_rates(ntk_tt)
+    learnt = -jnp.expm1(-rates * t) if rate is None else _learnt_by_steps(rate * rates, t)
+    visible = rates > n * jnp.finfo(rates.dtype).eps * rates[0]
+    gain = jnp.where(visible, learnt / jnp.where(visible, n * rates, 1), 0)
+    return jnp.linalg.multi_dot([ntk_xt, directions * gain[None, :], directions.T], precision="highest")
+
+
+def _learnt_by_steps(steps, t):
+    """1 - (1 - step)^t, to full precision for small steps too."""
+    small = steps < 0.5
+    return jnp.where(small, -jnp.expm1(t * jnp.log1p(-jnp.where(small, steps, 0))), 1 - (1 - steps) ** t)
+
+
+def predict_mse(ntk_tt, ntk_xt, y, t=math.inf, f0=None, *, rate=None):
+    """The outputs of a network after training on the cost |f(X) - y|^2 / (2 N), if its kernel stays as it is.
+
+    f_t(x) = f_0(x) + Theta(x, X) Theta^{-1} (I - exp(-Theta t / N)) (y - f_0(X))     (Sec. 5)
+
+    Args:
+      ntk_tt: [n, n] kernel of the training points X.
+      ntk_xt: [m, n] kernel of the points x with them; `ntk_tt` again for the outputs at X.
+      y: [n] or [n, k] targets.
+      t, rate: as in `kernel_smoother`.
+      f0: `(f_0(X), f_0(x))`, outputs before training, of shapes [n] and [m] or [n, k] and [m, k]; None for zeros.
+
+    Returns:
+      f_t(x): [m] or [m, k].
+    """
+    f0_t, f0_x = (0.0, 0.0) if f0 is None else f0
+    return f0_x + jnp.matmul(kernel_smoother(ntk_tt, ntk_xt, t, rate=rate), y - f0_t, precision="highest")
+
+
+def predict_ensemble(nngp, ntk, y, t=math.inf, *, rate=None):
+    """Mean and covariance over random networks of infinite width after training.
+
+    f_0 is a Gaussian process of covariance Sigma, and training is linear in it: f_t = T y + [-T I] f_0, T as in
+    `kernel_smoother`. So mean = T y and cov = [-T I] Sigma [-T I]^T.
+
+    Args:
+      nngp: [n + m, n + m] Sigma of the n training points followed by m others.
+      ntk: [n + m, n + m] Theta of the same points.
+      y: [n] or [n, k] targets.
+      t, rate: as in `kernel_smoother`.
+
+    Returns:
+      `(mean [m] or [m, k], cov [m, m])`; the covariance is that of each of the k outputs.
+
+    Source: Lee et al., "Wide Neural Networks of Any Depth Evolve as Linear Models" (arXiv 1902.06720), eqs. 14 and 15.
+    """
+    n = len(y)
+    smoother = kernel_smoother(ntk[:n, :n], ntk[n:, :n], t, rate=rate)
+    from_start = jnp.concatenate([-smoother, jnp.eye(len(ntk) - n, dtype=smoother.dtype)], 1)  # [m, n + m]
+    cov = jnp.linalg.multi_dot([from_start, nngp, from_start.T], precision="highest")
+    return jnp.matmul(smoother, y, precision="highest"), cov
