@@ -136,7 +136,9 @@ class Stage:
         if self.rate is None:
             return None
         unit = self.unit.removesuffix("s")
-        return f"{self.rate:.3g} {unit}s/s" if self.rate >= 1 else f"{duration(1 / self.rate)} a {unit}"
+        if self.rate < 1:
+            return f"{duration(1 / self.rate)} a {unit}"
+        return f"{self.rate:,.0f} {unit}s/s" if self.rate >= 100 else f"{self.rate:.3g} {unit}s/s"
 
 
 class Silent:

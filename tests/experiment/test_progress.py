@@ -63,6 +63,14 @@ def test_a_stage_that_is_over_says_what_it_took(clock):
     assert s.summary() == "100 steps in 1 min 00 s, 1.65 steps/s, compiled in 3.0 s"
 
 
+def test_fast_steps_are_counted_in_whole_numbers(clock):
+    s = stage(clock, total=10_000)
+    s.running(0)
+    clock.now = 2.0
+    s.running(5001)
+    assert s.status() == "5001/10000  2,500 steps/s  2.0 s left"
+
+
 def test_slow_steps_are_told_by_the_step(clock):
     s = stage(clock, total=4, unit="seeds")
     s.running(0)

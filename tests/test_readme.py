@@ -1,0 +1,47 @@
+"""What the README shows is run: its two Python blocks, and the lines that install and test."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxzoo.cli import main
+from jaxzoo.cli.main import VERBS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+USE, WRITE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_method_example_runs_and_does_what_it_says():
+    names = {}
+    exec(compile(USE, "README.md", "exec"), names)
+    assert names["kernel"].shape == (50, 50)
+    np.testing.assert_allclose(names["same"], names["kernel"], rtol=1e-4, atol=1e-4)
+
+
+def test_experiment_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    (tmp_path / "width_helps.py").write_text(WRITE)
+    words = ["--preset", "smoke", "--experiments", str(tmp_path), "--out", str(tmp_path / "runs")]
+    assert main(["run", "width_helps", *words]) == 0
+    assert "C1 the wide network" in capsys.readouterr().out
+
+
+def test_every_verb_is_explained():
+    assert [verb for verb in VERBS if f"`jaxzoo {verb}" not in README] == []
+
+
+@pytest.mark.parametrize(
+    "path", re.findall(r"^    ([a-z]+/)", README.partition("## Where things are")[2], re.MULTILINE)
+)
+def test_folders_of_the_layout_are_there(path):
+    assert (ROOT / path).is_dir()
+
+
+def test_ci_runs_the_lines_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    install, test = re.search(r"^    (pip install.*test.*) && (pytest)$", README, re.MULTILINE).groups()
+    assert install in script
+    assert re.search(rf"^{test}$", script, re.MULTILINE)
