@@ -3,17 +3,23 @@
 Importing this package loads numpy alone; the functions that draw batches load jax when they are first asked for.
 """
 
+from jaxzoo.data.arrays import npy, npz
+from jaxzoo.data.cifar import cifar_binary
 from jaxzoo.data.dataset import DataError, Dataset
+from jaxzoo.data.ett import Borders, ett_csv
+from jaxzoo.data.folder import data_folder, find_file
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
+from jaxzoo.data.idx import mnist_idx
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
 from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspots
 from jaxzoo.data.splitting import split, split_by_position, standardise
-from jaxzoo.data.statistics import STATISTICS, statistics_table
+from jaxzoo.data.statsmodels_tables import STATSMODELS, statsmodels_table
 from jaxzoo.data.tables import breast_cancer, diabetes, digits, iris, linnerud, wine
 from jaxzoo.data.text import OTHER, Corpus, characters, encode, pydoc_corpus, pydoc_topics, python_source, words
 
 _NEEDS_JAX = {
     "all_windows": "sampling",
+    "cluttered_digits": "clutter",
     "minibatches": "sampling",
     "sampler": "sampling",
     "windows": "sampling",
@@ -22,7 +28,8 @@ _NEEDS_JAX = {
 __all__ = [
     "OTHER",
     "PICTURES",
-    "STATISTICS",
+    "STATSMODELS",
+    "Borders",
     "Corpus",
     "DataError",
     "Dataset",
@@ -30,13 +37,17 @@ __all__ = [
     "Picture",
     "breast_cancer",
     "characters",
+    "cifar_binary",
     "co2",
     "co2_weekly",
+    "data_folder",
     "davis",
     "diabetes",
     "digits",
     "elnino",
     "encode",
+    "ett_csv",
+    "find_file",
     "florentine",
     "graph_atlas",
     "iris",
@@ -45,7 +56,10 @@ __all__ = [
     "lfw_subset",
     "linnerud",
     "macrodata",
+    "mnist_idx",
     "nile",
+    "npy",
+    "npz",
     "picture",
     "pydoc_corpus",
     "pydoc_topics",
@@ -53,7 +67,7 @@ __all__ = [
     "split",
     "split_by_position",
     "standardise",
-    "statistics_table",
+    "statsmodels_table",
     "sunspots",
     "wine",
     "words",

@@ -87,7 +87,7 @@ def les_miserables() -> Graph:
 
 
 def graph_atlas() -> tuple[Graph, ...]:
-    """Every graph of 0 to 7 nodes up to isomorphism, 1253 of them: by number of nodes, then of edges, then by degrees."""
+    """Every graph of 0 to 7 nodes up to isomorphism, 1253 in all, by number of nodes, then of edges, then degrees."""
     sha256 = "b9ec8e359d39832be76ce7394849a1c319c680a9148ba8c022ea4ffefb8be623"
     arrays = read_arrays("graph_atlas", sha256)
     ends = np.cumsum(arrays["edge_counts"], dtype=int)

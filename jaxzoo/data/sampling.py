@@ -6,11 +6,6 @@ import jax
 import jax.numpy as jnp
 
 
-def _check_batch(batch: int, n: int) -> None:
-    if not 1 <= batch <= n:
-        raise ValueError(f"batch: expected 1 to {n} (the number of examples), got {batch}")
-
-
 def sampler(x, y, batch: int) -> Callable:
     """Batches drawn uniformly with replacement.
 
@@ -22,8 +17,9 @@ def sampler(x, y, batch: int) -> Callable:
     Returns:
       `sample(key) -> (x [b, ...], y [b, ...])`, for `jaxzoo.train.supervised`.
     """
-    x, y = jnp.asarray(x), jnp.asarray(y)
-    _check_batch(batch, len(x))
+    x, y = _pairs(x, y)
+    if batch < 1:
+        raise ValueError(f"batch: expected at least 1, got {batch}")
 
     def sample(key):
         chosen = jax.random.randint(key, (batch,), 0, len(x))
@@ -46,9 +42,10 @@ def minibatches(x, y, batch: int) -> Callable:
       `batch_at(key, step) -> (x [b, ...], y [b, ...])`: a pure function of the run's key (the same at every step) and
       of the step, so that a resumed run continues the epoch where it was.
     """
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = _pairs(x, y)
     n = len(x)
-    _check_batch(batch, n)
+    if not 1 <= batch <= n:
+        raise ValueError(f"batch: expected 1 to {n} (the number of examples), got {batch}")
 
     def order(key, epoch):
         return jax.random.permutation(jax.random.fold_in(key, epoch), n)
@@ -65,6 +62,13 @@ def minibatches(x, y, batch: int) -> Callable:
         return x[chosen], y[chosen]
 
     return batch_at
+
+
+def _pairs(x, y):
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    if not len(x) or len(x) != len(y):
+        raise ValueError(f"x, y: expected as many inputs as targets, got {len(x)} and {len(y)}")
+    return x, y
 
 
 def _position(step, batch: int, n: int):

@@ -31,7 +31,7 @@ def _co2() -> Dataset:
 
 
 def co2() -> Dataset:
-    """Weekly CO2 at Mauna Loa, 1958 to 2001: x [2225] years, y [2225] float32 ppm; 59 weeks without a value left out."""
+    """Weekly CO2 at Mauna Loa, 1958 to 2001: x [2225] years, y [2225] float32 ppm; 59 weeks without a value are out."""
     every_week = _co2()
     measured = np.isfinite(every_week.y)
     return every_week._replace(x=every_week.x[measured], y=every_week.y[measured])
@@ -67,7 +67,7 @@ def nile() -> Dataset:
 
 
 def macrodata() -> Dataset:
-    """Economy of the United States by quarter, 1959 to 2009: x [203] years, y [203, 12] float32, named in `target_names`."""
+    """United States economy by quarter, 1959 to 2009: x [203] years, y [203, 12] float32, named in `target_names`."""
     return read_table(
         "macrodata",
         "7fcd97f48864fd7569878f7e01900075aafb8fe5aa1b0c498826044ad0f4dc9e",

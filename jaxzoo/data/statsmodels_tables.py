@@ -22,7 +22,7 @@ class _File(NamedTuple):
     source: str
 
 
-STATISTICS = {
+STATSMODELS = {
     "anes96": _File(
         "anes96/anes96.csv",
         "c124d8556d6f8c4329b1fea61e3dc6891c5e663f15b7fe5791235963420ba896",
@@ -168,11 +168,11 @@ def _numeric_columns(text: str) -> dict[str, np.ndarray]:
     return columns
 
 
-def statistics_table(name: str) -> Dataset:
-    """A table of statsmodels by name: "randhie", "fair", ...; `STATISTICS` has all names. Needs the extra `data`.
+def statsmodels_table(name: str) -> Dataset:
+    """A table of statsmodels by name: "randhie", "fair", ...; `STATSMODELS` has all names. Needs the extra `data`.
 
     Args:
-      name: a key of `STATISTICS`; the names are those of statsmodels.
+      name: a key of `STATSMODELS`; the names are those of statsmodels.
 
     Returns:
       x [n, columns] float32, all columns of numbers but the target and a running number; y [n] float32, the target.
@@ -182,9 +182,9 @@ def statistics_table(name: str) -> Dataset:
       ImportError: statsmodels is missing.
       DataError: the file is missing, or not the one known.
     """
-    if name not in STATISTICS:
-        raise ValueError(f"name: expected one of {', '.join(STATISTICS)}; got {name!r}")
-    file = STATISTICS[name]
+    if name not in STATSMODELS:
+        raise ValueError(f"name: expected one of {', '.join(STATSMODELS)}; got {name!r}")
+    file = STATSMODELS[name]
     content = read_checked(extras.folder("statsmodels", "data") / "datasets" / file.path, file.sha256)
     columns = _numeric_columns(content.decode("utf-8"))
     features = tuple(column for column in columns if column not in (file.target, "Obs", "OBS"))
