@@ -18,10 +18,22 @@ from jaxzoo.data.folder import MAX_RATIO, find_file, reading
 MAGIC = b"\x93NUMPY"
 HEADER = re.compile(
     r"\{\s*'descr':\s*'([<>|=]?[a-zA-Z]\d{1,9})',\s*'fortran_order':\s*(True|False),"
-    r"\s*'shape':\s*\(([\d, ]*)\),?\s*\}\s*"
+    r"\s*'shape':\s*\(([\d, ]*)\),?\s*\}\s*",
+    re.ASCII,
 )
 FREE_BYTES = 1 << 20
 """An archive that declares no more than this may be compressed as much as it likes: a megabyte of zeros is no bomb."""
+
+
+def _dtype(name: str) -> np.dtype | None:
+    """The type of that name if it is a plain one: booleans, numbers, bytes or text of a fixed length above 0."""
+    if name.lstrip("<>|=")[0] not in "biufcSU":
+        return None
+    try:
+        dtype = np.dtype(name)
+    except (TypeError, ValueError):
+        return None
+    return dtype if dtype.itemsize else None
 
 
 def _parse(header: str, where: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
@@ -29,11 +41,8 @@ def _parse(header: str, where: str) -> tuple[np.dtype, bool, tuple[int, ...]]:
     if match is None:
         raise DataError(f"{where}: expected a plain array of numbers, got one described as {header.strip()[:100]!r}")
     sizes = [size.strip() for size in match[3].split(",") if size.strip()]
-    try:
-        dtype = np.dtype(match[1])
-    except (TypeError, ValueError):
-        dtype = None
-    if dtype is None or dtype.kind not in "biufcSU" or dtype.itemsize == 0:
+    dtype = _dtype(match[1])
+    if dtype is None:
         raise DataError(f"{where}: expected numbers, booleans or text, got the type {match[1]!r}")
     if len(sizes) > 32 or not all(size.isdigit() and len(size) < 19 for size in sizes):
         raise DataError(f"{where}: not a shape: ({match[3][:100]})")
