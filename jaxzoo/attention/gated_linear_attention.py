@@ -186,8 +186,9 @@ def reset_recall(key, length, *, keys=8, values=8, write=0.55, reset=0.08, once=
       key: of the sequence.
       length: number of tokens t.
       keys, values: how many there are.
-      write, reset: chances of a write and of a reset; the rest are queries.
-      once: write to a key only once, later writes becoming queries: with reset = 0 nothing has to be forgotten.
+      write, reset: chances of a write and of a reset; the rest are queries. May be traced.
+      once: write to a key only once, later writes becoming queries: with reset = 0 nothing has to be forgotten. May be
+        traced.
 
     Returns:
       `(tokens, (targets, asked))`, each [t]: `asked` is true at queries, and only there the target counts.
@@ -198,8 +199,7 @@ def reset_recall(key, length, *, keys=8, values=8, write=0.55, reset=0.08, once=
     value = jax.random.randint(key_value, (length,), 0, values)
     of_key = jax.nn.one_hot(which, keys, dtype=bool)  # [t, keys]
     writes, cleared = of_key & (kind < write)[:, None], kind >= 1 - reset
-    if once:
-        writes &= jnp.cumsum(writes, axis=0) == 1
+    writes &= (jnp.cumsum(writes, axis=0) == 1) | jnp.logical_not(once)
     written = writes.any(1)
     asked = ~written & ~cleared
     place = jnp.arange(length)

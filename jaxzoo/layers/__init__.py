@@ -2,6 +2,7 @@
 
 from jaxzoo.layers.attention import Attention, KVCache, kv_cache
 from jaxzoo.layers.conv_net import Conv, ConvNet
+from jaxzoo.layers.language_model import LanguageModel
 from jaxzoo.layers.mlp import MLP, SwiGLU
 from jaxzoo.layers.norms import BatchNorm, GroupNorm, LayerNorm, RMSNorm
 from jaxzoo.layers.transformer import TransformerBlock
@@ -14,6 +15,7 @@ __all__ = [
     "ConvNet",
     "GroupNorm",
     "KVCache",
+    "LanguageModel",
     "LayerNorm",
     "RMSNorm",
     "SwiGLU",
