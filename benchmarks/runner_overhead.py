@@ -1,7 +1,7 @@
-"""Steps a second of the runner against a hand-written jitted scan of the same training: `python benchmarks/runner_overhead.py`.
+"""The runner's steps a second against a hand-written jitted scan of the same training.
 
-Both run in one process, in turn; the ratio is of medians. The runner stores, logs and checks for non-finite values on the
-way, so its folder is on disk. The last line is JSON.
+`python benchmarks/runner_overhead.py` runs both in one process, in turn; the ratio is the median of pairs. The runner
+stores, logs and checks for non-finite values on the way. The last line is JSON.
 """
 
 import argparse
@@ -92,9 +92,7 @@ def main() -> None:
     hand, runner = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
     print(f"by hand  {options.steps / hand:10.0f} steps/s")
-    print(
-        f"runner   {options.steps / runner:10.0f} steps/s   {100 * (ratio - 1):+.1f} % (median of {options.repeats} pairs)"
-    )
+    print(f"runner   {options.steps / runner:10.0f} steps/s   {100 * (ratio - 1):+.1f} %, {options.repeats} pairs")
     print(json.dumps({**vars(options), "hand_seconds": hand, "runner_seconds": runner, "ratio": ratio}))
 
 
