@@ -17,12 +17,12 @@ from jaxzoo.cli.prepare import prepare
 from jaxzoo.cli.text import console
 from jaxzoo.experiment.contract import PRESETS
 from jaxzoo.experiment.declare import ContractError
-from jaxzoo.experiment.discover import Head
+from jaxzoo.experiment.discover import Head, results_folder
 from jaxzoo.experiment.files import StorageError, read_json
 from jaxzoo.experiment.settings import build, from_json
 
 OPTION = re.compile(r"-(?![\d.])")
-FLAGS = ("-h", "--help", "--recompile")
+FLAGS = ("-h", "--help", "--publish", "--recompile")
 LARGEST_KEY = 2**32 - 1
 
 
@@ -45,6 +45,9 @@ class Options:
     ] = None
     resume: Annotated[Path | None, option("RUNDIR", "go on with a run that was stopped, with its own settings")] = None
     experiments: Experiments = None
+    publish: Annotated[
+        bool, option("", "make this default run the committed one: copy its record and figure to results/FIELD/")
+    ] = False
     recompile: Annotated[
         bool, option("", "compile everything anew; otherwise programs are kept in the user's cache folder")
     ] = False
@@ -120,7 +123,11 @@ def _plan(head: Head, options: Any) -> dict[str, Any]:
     values = vars(options.config)
     if options.seeds is not None:
         values = values | {"seeds": head.settings["seeds"].check(options.seeds)}
-    return {"config": build(head.config_class, values), "preset": options.preset, "key": options.key}
+    plan = {"config": build(head.config_class, values), "preset": options.preset, "key": options.key}
+    default = {"config": head.presets["default"], "preset": "default", "key": 0}
+    if options.publish and plan != default:
+        raise ContractError("--publish: expected the preset default with its own settings and key 0")
+    return plan
 
 
 def _resumed(head: Head, folder: Path) -> dict[str, Any]:
@@ -146,7 +153,7 @@ def _run(head: Head, plan: dict[str, Any], options: Any) -> int:
     prepare(cache=not options.recompile)
     from jaxzoo.data.dataset import DataError
     from jaxzoo.experiment.progress import for_stream
-    from jaxzoo.experiment.run import Interrupted, run_experiment
+    from jaxzoo.experiment.run import Interrupted, publish, run_experiment
     from jaxzoo.experiment.tables import claims_table
 
     try:
@@ -169,6 +176,8 @@ def _run(head: Head, plan: dict[str, Any], options: Any) -> int:
         return 130
     console().print(claims_table(finished.record["claims"]))
     print(f"record  {finished.folder / 'record.json'}\nfigure  {finished.folder / 'figure.png'}")
+    if options.publish:
+        print(f"published  {publish(finished, head, results_folder())}")
     return 0
 
 
