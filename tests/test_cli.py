@@ -35,6 +35,9 @@ class Config:
     scale: float = setting(1.0, "largest number", low=0.0)
     kind: str = setting("mean", "what to compute", choices=("mean", "slow", "extra", "data"))
 
+    def drawn(self, key):
+        return self.scale * jax.random.uniform(key, (self.numbers,))
+
     def __post_init__(self):
         if self.kind == "slow" and self.numbers > 5000:
             raise ValueError("kind=slow is for at most 5000 numbers")
@@ -44,7 +47,7 @@ PRESETS = {"smoke": Config(numbers=100), "default": Config(), "paper": Config(nu
 
 
 def mean(key, config):
-    return config.scale * jax.random.uniform(key, (config.numbers,)).mean()
+    return config.drawn(key).mean()
 
 
 def run(config, runner):
@@ -261,7 +264,7 @@ def test_list_filters_by_word_field_and_verdict(experiments, runs, capsys):
 def test_list_marks_a_record_whose_code_has_changed(experiments, runs, tmp_path, capsys):
     changed = tmp_path / "experiments" / "theory" / "uniform_means.py"
     changed.parent.mkdir(parents=True)
-    changed.write_text(TINY.replace("config.scale * jax", "config.scale + jax"))
+    changed.write_text(TINY.replace("self.scale * jax", "self.scale + jax"))
     assert main(["list", "--experiments", str(changed.parents[1]), "--runs", str(runs[0])]) == 0
     assert "stale" in capsys.readouterr().out
 
