@@ -118,6 +118,13 @@ def test_a_ratio_is_reported_in_its_own_unit():
     assert judged.margin == pytest.approx(math.log(1.5))
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_a_rate_counts_from_no_effect(scale):
+    """Of 1023 relabellings only the one that turns the first, tiny effect comes out reproduced."""
+    to_scale, bound = SCALES[scale]
+    assert judge(claim(**bound), {"x": to_scale(np.array([1e-3] + [2.0] * 9))}).a_a == 1 / 1023
+
+
 def test_margin_of_a_range_and_of_a_threshold():
     x = {"x": three(1.5, 0.1)}
     assert judge(claim(between=(1.0, 3.0), no_effect=None), x).margin == 1.0
@@ -151,6 +158,21 @@ def test_one_seed_is_inconclusive_and_keeps_its_value():
     judged = judge(claim(), {"x": np.array([5.0])})
     assert (judged.verdict, judged.values, judged.interval) == ("inconclusive", (5.0,), None)
     assert judged.reason == "one seed has no spread: run with more seeds"
+
+
+def test_two_seeds_are_enough_for_an_interval_and_one_is_not_for_a_control():
+    controlled = claim(control=lambda r: r["c"])
+    two = judge(controlled, {"x": np.array([1.5, 1.5]), "c": np.array([0.0, 0.0])})
+    assert (two.verdict, two.interval, two.control["verdict"]) == ("reproduced", (1.5, 1.5), "not reproduced")
+    one = judge(controlled, {"x": np.array([1.5]), "c": np.array([1.5])})
+    assert (one.verdict, one.control["verdict"], one.control["interval"]) == ("inconclusive", "inconclusive", None)
+
+
+def test_a_control_without_a_logarithm_makes_it_void():
+    ratio = claim(at_least=2.0, no_effect=1.0, log=True, control=lambda r: r["c"])
+    judged = judge(ratio, {"x": np.array([3.0, 3.0]), "c": np.array([1.0, 0.0])})
+    assert (judged.verdict, judged.reason) == ("void", "the control has no logarithm in seeds 1")
+    assert judged.control["measured"] is None
 
 
 def test_too_few_seeds_for_a_statistic_over_seeds():

@@ -78,8 +78,9 @@ def test_holm_by_hand():
 
 def test_a_a_rate_by_hand():
     assert a_a_rate(np.array([1.0, 1.0]), 0.5) == 0.0
-    # Of 1023 relabellings only the one that turns the small value still has its lower end, 0.67, above the margin.
-    assert a_a_rate(np.array([1e-3] + [1.0] * 9), 0.5) == 1 / 1023
+    # Of 1023 relabellings only the one that turns the small value, the last one's, still has its lower
+    # end, 0.67, above the margin.
+    assert a_a_rate(np.array([1.0] * 9 + [1e-3]), 0.5) == 1 / 1023
 
 
 @pytest.mark.parametrize("n", [5, 12])
@@ -114,7 +115,8 @@ def test_pseudo_values_of_a_logarithm_are_positive_and_cover():
     assert abs(hits / 800 - 0.95) < spread(0.95, 800)
 
 
-def test_pseudo_values_refuse_two_seeds_and_unequal_seeds():
+def test_pseudo_values_need_three_seeds_of_every_array():
+    np.testing.assert_allclose(pseudo_values(np.mean, np.arange(3.0)), [0.0, 1.0, 2.0], atol=1e-12)
     with pytest.raises(TooFewSeeds, match="this run has 2"):
         pseudo_values(np.mean, np.zeros(2))
     with pytest.raises(ValueError, match=r"\[\(5,\), \(4, 2\)\]"):
