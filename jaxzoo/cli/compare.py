@@ -51,4 +51,4 @@ def _record(run: str) -> dict[str, Any]:
     try:
         return record.read(path / "record.json" if path.is_dir() else path)
     except StorageError as error:
-        raise UsageError(f"compare: {error}") from None
+        raise UsageError(str(error)) from None

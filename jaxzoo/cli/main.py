@@ -44,16 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb == "--version":
         print(f"jaxzoo {jaxzoo.__version__}")
         return 0
-    try:
-        if verb not in VERBS:
-            raise UsageError(f"no verb {verb!r}{did_you_mean(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
-        return importlib.import_module(f"jaxzoo.cli.{VERBS[verb][0]}").main(words[1:])
-    except UsageError as error:
-        print(f"jaxzoo: {error}", file=sys.stderr)
+    if verb not in VERBS:
+        near = did_you_mean(verb, VERBS)
+        print(f"jaxzoo: no verb {verb!r}{near}; the verbs are {', '.join(VERBS)}", file=sys.stderr)
         return 2
-    except (ContractError, StorageError) as error:
+    try:
+        return importlib.import_module(f"jaxzoo.cli.{VERBS[verb][0]}").main(words[1:])
+    except (UsageError, ContractError, StorageError) as error:
         print(f"jaxzoo {verb}: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except SystemExit as stop:
         return stop.code
     except KeyboardInterrupt:

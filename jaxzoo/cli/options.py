@@ -79,7 +79,7 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def paper(verb: str, slug: str, folder: Path | None) -> Head:
+def paper(slug: str, folder: Path | None) -> Head:
     """The head of the paper that the command line names.
 
     Raises:
@@ -88,4 +88,4 @@ def paper(verb: str, slug: str, folder: Path | None) -> Head:
     try:
         return find(slug, folder)
     except ContractError as error:
-        raise UsageError(f"{verb}: {error}") from None
+        raise UsageError(str(error)) from None

@@ -58,14 +58,14 @@ def main(words: Sequence[str]) -> int:
     slug, given, rest = _scan(words)
     if slug is None:
         if not {"-h", "--help"} & set(words):
-            raise UsageError("run: which paper? jaxzoo run SLUG; jaxzoo list shows all")
+            raise UsageError("which paper? jaxzoo run SLUG; jaxzoo list shows all")
         parse(Options, ["--help"], "run SLUG")
-    head = paper("run", slug, given.get("--experiments"))
+    head = paper(slug, given.get("--experiments"))
     options = _parse(head, given, rest)
     try:
         plan = _plan(head, options) if options.resume is None else _resumed(head, options.resume)
     except (ContractError, StorageError) as error:
-        raise UsageError(f"run: {error}") from None
+        raise UsageError(str(error)) from None
     return _run(head, plan, options)
 
 
@@ -101,17 +101,17 @@ def _parse(head: Head, given: dict[str, str], rest: list[str]) -> Any:
 def _check(options: Options, given: dict[str, str]) -> None:
     """Refuses options that can't be meant."""
     if not 0 <= options.key <= LARGEST_KEY:
-        raise UsageError(f"run: --key: expected an integer from 0 to {LARGEST_KEY}, got {options.key}")
+        raise UsageError(f"--key: expected an integer from 0 to {LARGEST_KEY}, got {options.key}")
     if options.data is not None and not options.data.is_dir():
-        raise UsageError(f"run: --data: {options.data} is not a folder")
+        raise UsageError(f"--data: {options.data} is not a folder")
     if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"run: --out: {options.out} is not a folder")
+        raise UsageError(f"--out: {options.out} is not a folder")
     if options.seeds is not None and "--config.seeds" in given:
-        raise UsageError("run: --seeds and --config.seeds are the same setting; give one of them")
+        raise UsageError("--seeds and --config.seeds are the same setting; give one of them")
     if options.resume is not None:
         fixed = [name for name in given if name in ("--preset", "--seeds", "--key") or name.startswith("--config.")]
         if fixed:
-            raise UsageError(f"run: --resume goes on with the settings of that run; leave out {', '.join(fixed)}")
+            raise UsageError(f"--resume goes on with the settings of that run; leave out {', '.join(fixed)}")
 
 
 def _plan(head: Head, options: Any) -> dict[str, Any]:

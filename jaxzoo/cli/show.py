@@ -29,7 +29,7 @@ class Options:
 def main(words: Sequence[str]) -> int:
     """Prints the paper."""
     options = parse(Options, words, "show")
-    head = paper("show", options.slug, options.experiments)
+    head = paper(options.slug, options.experiments)
     results = results_folder(options.experiments)
     entry = find_entry(head.path, head.paper.title, results=results, runs=options.runs)
     for line in (*_paper(head), *_claims(head, entry), *_record(entry)):
