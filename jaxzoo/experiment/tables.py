@@ -28,8 +28,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> Table:
       claims: `record["claims"]`.
     """
     table = Table(box=box.HORIZONTALS, show_lines=True, pad_edge=False)
-    for name, ratio in (("claim", 4), ("the paper", 3), ("measured, 95 % interval", 3)):
-        table.add_column(name, ratio=ratio, overflow="fold")
+    for name in ("claim", "the paper", "measured, 95 % interval"):
+        table.add_column(name, overflow="fold")
     table.add_column("verdict", no_wrap=True)
     for claim in claims:
         said = Text.assemble((claim["id"], "bold"), f" {claim['says']}")
@@ -88,7 +88,7 @@ def number(value: float | str | None, decimals: int | None = None) -> str:
         return f"{value:.{decimals}f}"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
 def _decimals(numbers: Sequence[float]) -> int | None:
@@ -97,15 +97,3 @@ def _decimals(numbers: Sequence[float]) -> int | None:
     if not math.isfinite(high - low) or low == high or max(map(abs, numbers)) < 1e-3:
         return None
     return min(max(1 - math.floor(math.log10((high - low) / 2)), 0), 6)
-
-
-def duration(seconds: float) -> str:
-    """A time to be read by people: "0.8 s", "47 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

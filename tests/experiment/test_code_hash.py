@@ -24,6 +24,7 @@ TREE = {
     "jaxzoo/experiment/runner.py": "def run():\n    pass\n",
     "jaxzoo_kernels/__init__.py": "from .scan import scan\n",
     "jaxzoo_kernels/scan/__init__.py": "from .run import run\n\ndef scan():\n    'jaxzoo_kernels.scan.tpu:run'\n",
+    "jaxzoo_kernels/scan/scan.py": "def other():\n    return 2\n",
     "jaxzoo_kernels/scan/run.py": "def run():\n    return 0\n",
     "jaxzoo_kernels/scan/tpu.py": "def run():\n    return 1\n",
 }
@@ -141,7 +142,9 @@ def test_a_file_that_is_gone_and_many_that_changed(tree):
     before = code(path)
     (tree / "jaxzoo/ops/norms.py").unlink()
     assert stale({"code": before}, path) == "jaxzoo/ops/norms.py has changed since this run"
-    for name in ("jaxzoo/ops/conv.py", "jaxzoo/ops/patches.py", "experiments/theory/ntk.py"):
+    (tree / "jaxzoo/ops/conv.py").write_text("x = 3\n")
+    assert stale({"code": before}, path) == "jaxzoo/ops/conv.py, jaxzoo/ops/norms.py have changed since this run"
+    for name in ("jaxzoo/ops/patches.py", "experiments/theory/ntk.py"):
         (tree / name).write_text("x = 3\n")
     listing = "experiments/theory/ntk.py, jaxzoo/ops/conv.py, jaxzoo/ops/norms.py and 1 more have"
     assert stale({"code": before}, path) == f"{listing} changed since this run"

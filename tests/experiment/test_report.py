@@ -12,7 +12,7 @@ import pytest
 
 from jaxzoo.experiment import code_hash, record
 from jaxzoo.experiment.files import StorageError
-from jaxzoo.experiment.forest import HEIGHT, WIDTH, forest
+from jaxzoo.experiment.forest import EDGE, HEIGHT, WIDTH, forest
 from jaxzoo.experiment.paper_html import paper_html
 from jaxzoo.experiment.report import Entry, find_entry, write_report
 
@@ -259,6 +259,21 @@ def test_the_picture_of_a_claim_is_to_scale():
     assert seeds == pytest.approx([bound, (left + 3 * right) / 4], abs=0.1)
     assert float(zone["x"]) == bound
     assert float(zone["x"]) + float(zone["width"]) == pytest.approx(WIDTH, abs=0.1)
+
+
+@pytest.mark.parametrize("bound", [{"at_least": 0.9}, {"at_most": -0.9}, {"between": [-9.0, 9.0]}])
+def test_the_picture_holds_all_it_draws(bound):
+    drawn = shapes(claim(bound=bound, values=[-0.4, 0.9], no_effect=None))
+    across = [float(a[k]) for tag in drawn for a in drawn[tag] for k in ("x", "x1", "x2", "cx") if k in a]
+    across += [float(r["x"]) + float(r["width"]) for r in drawn["rect"]]
+    down = [float(a[k]) for tag in drawn for a in drawn[tag] for k in ("y", "y1", "y2", "cy") if k in a]
+    down += [float(r["y"]) + float(r["height"]) for r in drawn["rect"]]
+    assert (min(across), min(down), max(down)) == (pytest.approx(0, abs=EDGE), 0.0, HEIGHT)
+    assert max(across) <= WIDTH
+    dot, bar = drawn["circle"][0], drawn["rect"][1]
+    assert float(dot["cy"]) == float(bar["y"]) + float(bar["height"]) / 2 == HEIGHT / 2
+    ends = [float(line["x1"]) for line in drawn["line"]]
+    assert (min(ends), max(ends)) == (EDGE, WIDTH - EDGE)
 
 
 def test_the_shaded_side_is_the_one_asked_for():

@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from jaxzoo.experiment.tables import claims_table, duration, estimate, needed, number, verdict_text
+from jaxzoo.experiment.tables import claims_table, estimate, needed, number, verdict_text
 from jaxzoo.experiment.verdict import Verdict
 
 
@@ -21,6 +21,10 @@ from jaxzoo.experiment.verdict import Verdict
         (0.12345, 4, "0.1235"),
         (-12.0, 1, "-12.0"),
         (99999.0, None, "99999"),
+        (999.4, None, "999"),
+        (999.6, None, "1000"),
+        (1e-3, None, "0.001"),
+        (1e6, None, "1.00e+06"),
         (2.5e6, None, "2.50e+06"),
         (0.0005, None, "5.00e-04"),
         (0.0005, 2, "0.00"),
@@ -42,6 +46,7 @@ def test_number(value, decimals, text):
         (9.5e-4, (-0.023, 0.025), "0.001 [-0.023, 0.025]"),
         (2e-7, (1e-7, 3e-7), "2.00e-07 [1.00e-07, 3.00e-07]"),
         (0.5, (0.5 - 1e-9, 0.5 + 1e-9), "0.500000 [0.500000, 0.500000]"),
+        (-1.5, (-1.5003, -1.4997), "-1.50000 [-1.50030, -1.49970]"),
     ],
 )
 def test_an_estimate_is_as_precise_as_its_interval(measured, interval, text):
@@ -65,14 +70,6 @@ def test_an_estimate_without_an_interval_shows_the_values():
 )
 def test_what_is_needed(bound, log, mde, text):
     assert needed({"bound": bound, "log": log, "mde": mde}) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7530, "2 h 5 min")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_each_verdict_has_a_symbol_and_a_meaning_of_its_own():
