@@ -12,8 +12,9 @@ from jaxzoo.cli.text import console, table
 from jaxzoo.experiment.contract import PRESETS, shown
 from jaxzoo.experiment.declare import BOUNDS, Claim
 from jaxzoo.experiment.discover import Head, results_folder
+from jaxzoo.experiment.progress import duration
 from jaxzoo.experiment.report import Entry, find_entry
-from jaxzoo.experiment.tables import duration, estimate, number
+from jaxzoo.experiment.tables import estimate, number
 from jaxzoo.experiment.verdict import Verdict
 
 

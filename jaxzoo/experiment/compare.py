@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from jaxzoo.experiment.progress import duration
 from jaxzoo.experiment.statistics import t_interval
-from jaxzoo.experiment.tables import duration, estimate, number, verdict_text
+from jaxzoo.experiment.tables import estimate, number, verdict_text
 
 Record = Mapping[str, Any]
 

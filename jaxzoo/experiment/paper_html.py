@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxzoo.experiment.forest import forest
+from jaxzoo.experiment.progress import duration
 from jaxzoo.experiment.record import UNTESTED
-from jaxzoo.experiment.tables import duration, estimate, needed
+from jaxzoo.experiment.tables import estimate, needed
 from jaxzoo.experiment.verdict import Verdict
 
 MARKS = {"stale": ("stale", "⟳"), "not run": ("not run yet", "…")}
