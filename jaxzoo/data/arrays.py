@@ -64,9 +64,8 @@ def _read_array(file: BinaryIO, size: int, where: str) -> np.ndarray:
     if declared != room or dtype.itemsize * math.prod(max(side, 1) for side in shape) >= 1 << 62:
         raise DataError(f"{where}: its header declares {shape} of {dtype}, {declared} bytes, but it holds {room}")
     content = file.read(declared)
-    # A zip member's checksum is checked when reading comes to its end.
-    if len(content) != declared or file.read(1):
-        raise DataError(f"{where}: expected {declared} bytes after the header, got fewer or more")
+    if len(content) != declared:
+        raise DataError(f"{where}: cut off: expected {declared} bytes after the header, got {len(content)}")
     if dtype.kind == "U" and np.frombuffer(content, dtype.byteorder.replace("|", "=") + "u4").max(initial=0) > 0x10FFFF:
         raise DataError(f"{where}: its text holds numbers that are no characters")
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")

@@ -4,6 +4,7 @@ import collections
 import gzip
 import hashlib
 import json
+import platform
 import re
 import sysconfig
 from collections.abc import Hashable, Iterable, Sequence
@@ -18,6 +19,7 @@ from jaxzoo.data.tables import FILES
 OTHER = "\N{REPLACEMENT CHARACTER}"
 """Stands in a vocabulary for everything that is not in it."""
 
+PSF = "PSF-2.0; Copyright (c) 2001 Python Software Foundation"
 TOPICS_SHA256 = "4555ffc6104949c6492d95ff97904a025b4d0963ac99859b0d5b399cca1531d1"
 
 
@@ -45,7 +47,7 @@ def pydoc_corpus() -> Corpus:
     return Corpus(
         documents=json.loads(content),
         name="pydoc_topics",
-        licence="PSF-2.0; Copyright (c) 2001 Python Software Foundation",
+        licence=PSF,
         source="pydoc_data.topics of CPython 3.11.7",
         sha256=TOPICS_SHA256,
     )
@@ -71,7 +73,8 @@ def python_source(folder: Path | None = None) -> Corpus:
     Raises:
       DataError: the folder holds no .py file.
     """
-    folder = Path(sysconfig.get_path("stdlib")) if folder is None else Path(folder)
+    standard = folder is None
+    folder = Path(sysconfig.get_path("stdlib")) if standard else Path(folder)
     contents = {path.name: path.read_bytes() for path in sorted(folder.glob("*.py"))}
     if not contents:
         raise DataError(f"{folder}: no .py file in this folder")
@@ -81,8 +84,8 @@ def python_source(folder: Path | None = None) -> Corpus:
     return Corpus(
         documents={name: content.decode("utf-8", errors="replace") for name, content in contents.items()},
         name="python_source",
-        licence="PSF-2.0; Copyright (c) 2001 Python Software Foundation",
-        source=f"top level of the standard library in {folder.name}",
+        licence=PSF if standard else "as the files state",
+        source=f"standard library of CPython {platform.python_version()}" if standard else str(folder),
         sha256=digest.hexdigest(),
     )
 

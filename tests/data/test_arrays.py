@@ -181,6 +181,19 @@ def test_overlapping_members_are_refused(tmp_path):
         npz(tmp_path, "x.npz")
 
 
+def test_a_member_shorter_than_declared_is_refused(tmp_path):
+    path = tmp_path / "x.npz"
+    whole = npy_bytes(np.arange(100))
+    write_zip(path, {"x.npy": whole[:-8]}, compression=zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    # The directory's entry holds the size of the member at byte 24.
+    size = content.index(b"PK\x01\x02") + 24
+    content[size : size + 4] = len(whole).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cut off: expected 800 bytes after the header, got 792"):
+        npz(tmp_path, "x.npz")
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_no_flipped_bit_goes_unseen(tmp_path, save):
     expected = np.random.default_rng(0).integers(0, 100, 40)

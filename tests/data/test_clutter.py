@@ -43,11 +43,13 @@ def test_every_place_comes_up(drawn):
     assert {tuple(place) for place in position.tolist()} == {(row, column) for row in range(7) for column in range(7)}
 
 
+ONE_DISTRACTOR = {"count": 900, "size": 8, "distractors": 1, "noise": 0.0}
+
+
 def test_distractors_are_cut_from_other_examples(source):
     # Example i is of the single grey value (i + 1) / 4, so that every pixel tells where it came from.
     images = np.broadcast_to((np.arange(3, dtype=np.float32)[:, None, None] + 1) / 4, (3, 8, 8))
-    arguments = {"count": 60, "size": 8, "distractors": 1, "noise": 0.0}
-    x, y, position = jax.device_get(draw(jax.random.key(2), images, np.arange(3), **arguments))
+    x, y, position = jax.device_get(draw(jax.random.key(2), images, np.arange(3), **ONE_DISTRACTOR))
     for image, label, (row, column) in zip(x, y, position, strict=True):
         outside = image.copy()
         outside[row : row + 8, column : column + 8] = 0
@@ -56,6 +58,22 @@ def test_distractors_are_cut_from_other_examples(source):
         assert own not in outside
         assert (inside >= own).all()
         assert len(set(image.ravel().tolist()) - {0.0, float(own)}) <= 1
+
+
+def test_distractors_come_from_and_go_to_every_place():
+    # The first image is empty; in the others every pixel tells its row and column.
+    ramp = (np.arange(64, dtype=np.float32).reshape(8, 8) + 1) / 100
+    images = np.stack([np.zeros_like(ramp), ramp, ramp])
+    x, y, _ = jax.device_get(draw(jax.random.key(2), images, np.arange(3), **ONE_DISTRACTOR))
+    spots, corners = [], []
+    for image in x[y == 0]:
+        filled = np.argwhere(image)
+        first, last = filled[0], filled[-1]
+        assert (last - first).tolist() == [3, 3]
+        spots.append(first)
+        corners.append(divmod(round(image[tuple(first)].item() * 100) - 1, 8))
+    assert (np.min(spots, 0).tolist(), np.max(spots, 0).tolist()) == ([0, 0], [12, 12])
+    assert {tuple(corner) for corner in corners} == {(row, column) for row in range(5) for column in range(5)}
 
 
 def test_number_and_size_of_distractors():

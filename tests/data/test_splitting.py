@@ -42,6 +42,12 @@ def test_classes_keep_their_shares(seed, sizes):
         assert np.abs(np.bincount(part.y, minlength=4) - expected).max() < 2
 
 
+def test_rare_classes_are_spread_over_the_parts():
+    whole = dataset(np.concatenate([np.zeros(20, int), np.arange(1, 21)]))
+    for part in split(whole, 0, (20, 20)):
+        assert (part.y == 0).sum() == 10
+
+
 def test_real_targets_are_split_without_classes():
     first, second = split(dataset(np.linspace(0, 1, 30, dtype=np.float32)), 0, (10, 20))
     assert sorted(numbers(first) + numbers(second)) == list(range(30))

@@ -107,6 +107,7 @@ def test_python_source_of_a_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("no code")
     corpus = python_source(tmp_path)
     assert corpus.documents == {"a.py": "a = '\ufffd'", "b.py": "b = 1"}
+    assert (corpus.licence, corpus.source) == ("as the files state", str(tmp_path))
     (tmp_path / "b.py").write_text("b = 2")
     assert python_source(tmp_path).sha256 != corpus.sha256
 
