@@ -112,6 +112,15 @@ def test_a_named_implementation_that_cannot_run_says_why():
         multiply(X, W, "fast")
 
 
+def test_a_name_without_a_kernel_stands_for_the_lax_form():
+    op = Op(
+        "toy_stand_in", xla=lambda x: [x], shapes=lambda x: [x], operations=lambda x: 0, kernels={"pallas_tpu": None}
+    )
+    np.testing.assert_array_equal(op(X, implementation="pallas_tpu")[0], X)
+    (told,) = explain(lambda x: op(x)[0], X)
+    assert (told.choices["tpu"], told.refusals, told.blocks) == ("xla", {}, {})
+
+
 def test_explain_names_the_choice_the_floor_and_the_blocks():
     first, *rest = explain(jax.grad(lambda x: (multiply(x, W) ** 2).sum()), X)
     assert first.op == "toy_product"

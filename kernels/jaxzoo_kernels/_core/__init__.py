@@ -20,6 +20,7 @@ every order of forward and reverse mode, `vmap`, `remat` and `linear_transpose` 
 - `xla_cpu` is another lax function of the same result for cpu alone, where the fast form there is slow elsewhere.
 - `kernels` maps an implementation's name to "module:attribute" of a `Kernel(run, refuse, blocks)`. The module is
   imported when a program is lowered for that platform, never before. Order is preference. Names: `PLATFORMS`.
+  None for an address accepts the name and runs the lax function: for a tangent whose transpose has a kernel.
 - `jvp(primals, tangents, **params) -> (outputs, tangents)`: a tangent is None where it is a symbolic zero, in and out.
 - `transpose(cotangents, operands, **params) -> cotangents of operands`: cotangents are arrays, zeros for an output that
   nobody used; an operand that is being transposed is None, and so is the answer for one that was given.

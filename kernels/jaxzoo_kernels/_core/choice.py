@@ -39,9 +39,9 @@ def refusal(address: str, avals, params) -> str | None:
     return kernel if isinstance(kernel, str) else kernel.refuse(*avals, **params)
 
 
-def choose(op: str, kernels: Mapping[str, str], platform: str, implementation: str | None, avals, params) -> str:
+def choose(op: str, kernels: Mapping[str, str | None], platform: str, implementation: str | None, avals, params) -> str:
     """The name of the implementation to lower for `platform`; raises where a named one can't run."""
-    if implementation == "xla":
+    if implementation == "xla" or (implementation and kernels[implementation] is None):
         return "xla"
     if implementation is not None:
         if PLATFORMS[implementation] != platform:
@@ -53,6 +53,6 @@ def choose(op: str, kernels: Mapping[str, str], platform: str, implementation: s
             raise NotImplementedError(f"{op}: implementation={implementation!r} can't run: {reason}")
         return implementation
     for name, address in kernels.items():
-        if PLATFORMS[name] == platform and refusal(address, avals, params) is None:
+        if address and PLATFORMS[name] == platform and refusal(address, avals, params) is None:
             return name
     return "xla"

@@ -46,6 +46,19 @@ def output(like, shape=None, dtype=None) -> jax.ShapeDtypeStruct:
 
 def mosaic_gpu_params(**options):
     """`CompilerParams` of `plgpu.kernel` in the semantics that all supported versions share."""
-    from jax.experimental.pallas import mosaic_gpu as plgpu
+    from jax.experimental.pallas import mosaic_gpu
 
-    return plgpu.CompilerParams(lowering_semantics=plgpu.LoweringSemantics.Warpgroup, **options)
+    return mosaic_gpu.CompilerParams(lowering_semantics=mosaic_gpu.LoweringSemantics.Warpgroup, **options)
+
+
+def gpu_interpreter():
+    """A context in which Mosaic GPU kernels are interpreted on cpu, or None before JAX 0.11."""
+    from jax.experimental.pallas import mosaic_gpu
+
+    interpreted = getattr(mosaic_gpu, "force_gpu_interpret_mode", None)
+    return interpreted and interpreted()
+
+
+def exportable_kernels():
+    """`disabled_checks` of `jax.export.export`, which has to be told that kernels are meant to be there."""
+    return (jax.export.DisabledSafetyCheck.custom_call("mosaic_gpu_v2"),)

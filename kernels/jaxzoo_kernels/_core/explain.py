@@ -55,7 +55,7 @@ def _explain(eqn) -> Explanation:
     op, avals = OPS[eqn.primitive], [v.aval for v in eqn.invars]
     params = {name: value for name, value in eqn.params.items() if name != "implementation"}
     everything = avals + [v.aval for v in eqn.outvars]
-    refusals = {name: choice.refusal(address, avals, params) for name, address in op.kernels.items()}
+    refusals = {name: choice.refusal(address, avals, params) for name, address in op.kernels.items() if address}
     able = [name for name, reason in refusals.items() if reason is None]
     choices = {}
     for platform in ("cpu", "cuda", "tpu"):

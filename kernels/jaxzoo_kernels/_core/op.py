@@ -25,7 +25,7 @@ class Op:
         xla_cpu: Callable | None = None,
         shapes: Callable,
         operations: Callable,
-        kernels: Mapping[str, str] | None = None,
+        kernels: Mapping[str, str | None] | None = None,
         jvp: Callable | None = None,
         transpose: Callable | None = None,
         batch: Callable | None = None,

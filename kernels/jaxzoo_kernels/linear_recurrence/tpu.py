@@ -1,10 +1,9 @@
 """Pallas TPU: channels across the lanes, time in order, the state in VMEM from one block of time to the next.
 
-The grid is (sequences, blocks of channels, blocks of time), time last and in sequence; each step streams a block of a and
-of b into VMEM while the one before is computed, so that h costs one read of a and b and one write of h.
+The grid is (sequences, blocks of channels, blocks of time), time last and in sequence; each step streams a block of a
+and of b into VMEM while the one before is computed, so that h costs one read of a and b and one write of h.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl

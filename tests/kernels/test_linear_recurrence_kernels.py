@@ -1,0 +1,147 @@
+"""The Pallas kernels of linear_recurrence: interpreted against the lax form, lowered and, where possible, compiled."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxzoo_kernels import explain, linear_recurrence
+from jaxzoo_kernels._core import compat, deviceless
+from jaxzoo_kernels.linear_recurrence import gpu, tpu
+from jaxzoo_kernels.linear_recurrence.shapes import TINY
+from jaxzoo_kernels.linear_recurrence.xla import rows
+
+RNG = np.random.default_rng(0)
+FORMS = [(False, False), (True, True)]
+
+
+def operands(shape, dtype="float32"):
+    """The primitive's operands: parts of a, of b, of the initial state."""
+    n, t, c, constant, is_complex = shape
+    sizes = [(1, 1, c) if constant else (n, t, c), (n, t, c), (n, c)]
+    dtypes = (dtype, dtype, "float32")
+    parts = 2 if is_complex else 1
+    draw = lambda size, dtype: jnp.asarray(0.6 * RNG.normal(size=size), dtype)  # noqa: E731
+    return [draw(size, d) for size, d in zip(sizes, dtypes, strict=True) for _ in range(parts)]
+
+
+def params(shape, reverse, after):
+    return {"reverse": reverse, "after": after, "conjugate": shape.complex and after}
+
+
+def gpu_interpreter():
+    context = compat.gpu_interpreter()
+    return context or pytest.skip("this JAX has no public GPU interpreter")
+
+
+def check(got, want, dtype="float32"):
+    bound = 1e-5 if dtype == "float32" else 1e-2
+    for x, y in zip(got, want, strict=True):
+        np.testing.assert_allclose(np.float32(x), np.float32(y), rtol=bound, atol=bound)
+
+
+def public(shape, dtype, implementation=None, **options):
+    """The public op on abstract arguments, as (function, arguments)."""
+    n, t, c, constant, is_complex = shape
+    x = jax.ShapeDtypeStruct((n, t, c), dtype, **options)
+    a = jax.ShapeDtypeStruct((1, 1, c) if constant else (n, t, c), dtype, **options)
+    pair = (lambda x: (x, x)) if is_complex else (lambda x: x)
+    return lambda a, b: linear_recurrence(a, b, axis=1, implementation=implementation), (pair(a), pair(x))
+
+
+@pytest.mark.parametrize(("reverse", "after"), FORMS)
+@pytest.mark.parametrize("name", TINY)
+def test_tpu_kernel_interpreted(name, reverse, after):
+    args, options = operands(TINY[name]), params(TINY[name], reverse, after)
+    check(tpu.run(*args, interpret=True, **options), rows(*args, **options))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tpu_kernel_masks_the_rows_past_the_end(dtype, monkeypatch):
+    monkeypatch.setattr(tpu, "blocks", lambda *_: {"time": 16, "channels": 128})
+    args, options = operands(TINY["rows"], dtype), params(TINY["rows"], True, False)
+    check(tpu.run(*args, interpret=True, **options), rows(*args, **options), dtype)
+
+
+@pytest.mark.parametrize(("reverse", "after"), FORMS)
+@pytest.mark.parametrize("name", TINY)
+def test_gpu_kernel_interpreted(name, reverse, after):
+    args, options = operands(TINY[name]), params(TINY[name], reverse, after)
+    with gpu_interpreter():
+        got = gpu.run(*args, **options)
+    check(got, rows(*args, **options))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_gpu_kernel_interpreted_in_sixteen_bits(dtype):
+    args, options = operands(TINY["rows"], dtype), params(TINY["rows"], False, False)
+    with gpu_interpreter():
+        got = gpu.run(*args, **options)
+    check(got, rows(*args, **options), dtype)
+
+
+@pytest.mark.parametrize(
+    ("platform", "implementation", "dtype", "target"),
+    [("tpu", "pallas_tpu", dtype, "tpu_custom_call") for dtype in tpu.DTYPES]
+    + [("cuda", "pallas_gpu", dtype, "mosaic_gpu") for dtype in gpu.DTYPES],
+)
+@pytest.mark.parametrize("name", ["rows", "complex_constant"])
+def test_every_dtype_lowers(platform, implementation, dtype, target, name):
+    function, args = public(TINY[name], dtype, implementation)
+    with compat.abstract_gpu():
+        lowered = jax.jit(function).trace(*args).lower(lowering_platforms=(platform,))
+    assert target in lowered.as_text()
+
+
+@pytest.mark.parametrize(("platform", "target"), [("tpu", "tpu_custom_call"), ("cuda", "mosaic_gpu")])
+def test_the_backward_pass_runs_the_kernel_too(platform, target):
+    function, args = public(TINY["rows"], "float32")
+    gradient = jax.grad(lambda a, b: jnp.sum(function(a, b)[0] ** 2), (0, 1))
+    with compat.abstract_gpu():
+        text = jax.jit(gradient).trace(*args).lower(lowering_platforms=(platform,)).as_text()
+    assert len(re.findall(f"custom_call @{target}", text)) == 2
+
+
+def test_what_a_kernel_cannot_take_falls_back_or_says_why():
+    x = jax.ShapeDtypeStruct((8, 128), jnp.float16)
+    (op,) = explain(linear_recurrence, x, x)
+    assert op.choices == {"cpu": "xla", "cuda": "pallas_gpu", "tpu": "xla"}
+    assert op.blocks["pallas_gpu"] == {"time": 8, "channels": 128, "stages": 4}
+    with pytest.raises(NotImplementedError, match="float32 and bfloat16, not float16"):
+        jax.jit(lambda a, b: linear_recurrence(a, b, implementation="pallas_tpu")).trace(x, x).lower(
+            lowering_platforms=("tpu",)
+        )
+
+
+def test_one_export_holds_three_platforms():
+    function, args = public(TINY["odd"], "float32")
+    with compat.abstract_gpu():
+        exported = jax.export.export(
+            jax.jit(function), platforms=("cpu", "tpu", "cuda"), disabled_checks=compat.exportable_kernels()
+        )(*args)
+    assert all(target in exported.mlir_module() for target in ("tpu_custom_call", "mosaic_gpu"))
+    a, b, _ = operands(TINY["odd"])
+    check(exported.call(a, b), function(a, b))
+
+
+@pytest.mark.parametrize("topology", deviceless.TPU_GENERATIONS)
+@pytest.mark.parametrize("name", ["rows", "complex_constant"])
+def test_compiles_for_tpu(topology, name):
+    pytest.importorskip("libtpu")
+    for dtype in tpu.DTYPES:
+        function, args = public(TINY[name], dtype, "pallas_tpu", sharding=deviceless.tpu(topology))
+        assert "tpu_custom_call" in jax.jit(function).lower(*args).compile().as_text()
+
+
+@pytest.mark.parametrize("name", ["rows", "complex_constant"])
+@pytest.mark.parametrize("dtype", gpu.DTYPES)
+def test_compiles_for_hopper_without_spills(name, dtype, capfd, monkeypatch):
+    pytest.importorskip("jax_cuda13_plugin")
+    monkeypatch.setenv("MOSAIC_GPU_DUMP_PTXAS", "1")
+    function, args = public(TINY[name], dtype, "pallas_gpu", sharding=deviceless.hopper())
+    jax.jit(function).lower(*args).compile()
+    report = "".join(capfd.readouterr())
+    print(*re.findall(r"Used \d+ registers|\d+ bytes spill stores", report))
+    assert "sm_90a" in report
+    assert "0 bytes spill stores" in report
