@@ -135,17 +135,18 @@ def _head(tree: ast.Module) -> list[ast.stmt]:
         found = {s for s, names in definitions if names & waiting} - chosen
         chosen |= found
         waiting = {n.id for s in found for n in ast.walk(_without_functions(s)) if isinstance(n, ast.Name)} - needed
-    imports = [s for s in map(_allowed_import, tree.body) if s is not None]
+    imports = [kept for s in tree.body if (kept := _allowed_import(s, needed)) is not None]
     return imports + [s for s in tree.body if s in chosen]
 
 
-def _allowed_import(statement: ast.stmt) -> ast.stmt | None:
-    """What is left of an import statement when only modules that never import jax may stay."""
+def _allowed_import(statement: ast.stmt, needed: set[str]) -> ast.stmt | None:
+    """What the head needs of an import statement, from modules that never import jax."""
     if isinstance(statement, ast.Import):
         kept = [alias for alias in statement.names if alias.name in MODULES]
         return ast.copy_location(ast.Import(kept), statement) if kept else None
     if isinstance(statement, ast.ImportFrom) and statement.module in MODULES and not statement.level:
-        return statement
+        kept = [alias for alias in statement.names if (alias.asname or alias.name) in needed]
+        return ast.copy_location(ast.ImportFrom(statement.module, kept, 0), statement) if kept else None
     return None
 
 
