@@ -152,7 +152,8 @@ def score(module, params, tokens, target, gate):
 
 def language(config, runner):
     """Validation loss of a character model, in nats, for each mixer."""
-    text = data.pydoc_topics() if config.text == "prose" else data.text_file(runner.data_dir, "train.txt")
+    own = config.text == "file"
+    text = data.text_file(data.data_folder(runner.data_dir), "train.txt") if own else data.pydoc_topics()
     tokens, vocabulary = data.characters(text, 64, lower=True)
     train, held_out = data.split_by_position(tokens, (0.9, 0.1))
     held_out = data.all_windows(held_out, config.length)

@@ -145,7 +145,7 @@ def images(config, runner):
 def load_images(config, runner):
     """Training and test set, flattened."""
     if config.images == "mnist":
-        train, test = (data.mnist_idx(runner.data_dir, part) for part in ("train", "test"))
+        train, test = data.mnist_idx(data.data_folder(runner.data_dir))
     else:
         train, test = data.split(data.digits(), 0, (1297, 500))
     return [part._replace(x=part.x.reshape(len(part.x), -1)) for part in (train, test)]

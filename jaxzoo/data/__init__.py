@@ -15,7 +15,17 @@ from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspot
 from jaxzoo.data.splitting import split, split_by_position, standardise
 from jaxzoo.data.statsmodels_tables import STATSMODELS, statsmodels_table
 from jaxzoo.data.tables import breast_cancer, diabetes, digits, iris, linnerud, wine
-from jaxzoo.data.text import OTHER, Corpus, characters, encode, pydoc_corpus, pydoc_topics, python_source, words
+from jaxzoo.data.text import (
+    OTHER,
+    Corpus,
+    characters,
+    encode,
+    pydoc_corpus,
+    pydoc_topics,
+    python_source,
+    text_file,
+    words,
+)
 
 _NEEDS_JAX = {
     "all_windows": "sampling",
@@ -69,6 +79,7 @@ __all__ = [
     "standardise",
     "statsmodels_table",
     "sunspots",
+    "text_file",
     "wine",
     "words",
     *_NEEDS_JAX,

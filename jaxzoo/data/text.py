@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxzoo.data.dataset import DataError, read_checked
+from jaxzoo.data.folder import find_file
 from jaxzoo.data.tables import FILES
 
 OTHER = "\N{REPLACEMENT CHARACTER}"
@@ -56,6 +57,23 @@ def pydoc_corpus() -> Corpus:
 def pydoc_topics() -> str:
     """The text of `pydoc_corpus`, all topics in sorted order joined by newlines: a str of 0.46 million characters."""
     return "\n".join(pydoc_corpus().documents.values())
+
+
+def text_file(folder: Path, name: str) -> str:
+    """A plain text of the user's own, UTF-8, such as a WikiText split.
+
+    Args:
+      folder: the data folder, as from `data_folder`.
+      name: of the file in it.
+
+    Raises:
+      DataError: the file is missing, or its bytes are not UTF-8.
+    """
+    path = find_file(folder, name, called="plain text in UTF-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: expected UTF-8 text, byte {error.start} is not") from None
 
 
 def python_source(folder: Path | None = None) -> Corpus:

@@ -14,6 +14,7 @@ from jaxzoo.data import (
     pydoc_topics,
     python_source,
     split_by_position,
+    text_file,
     words,
 )
 
@@ -115,3 +116,16 @@ def test_python_source_of_a_folder(tmp_path):
 def test_a_folder_without_source(tmp_path):
     with pytest.raises(DataError, match=r"no \.py file"):
         python_source(tmp_path)
+
+
+def test_a_text_file_of_the_users_own(tmp_path):
+    (tmp_path / "train.txt").write_text("naïve\n", encoding="utf-8")
+    assert text_file(tmp_path, "train.txt") == "naïve\n"
+
+
+def test_a_text_file_that_is_missing_or_not_utf8_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"missing file: train.txt .* plain text in UTF-8; put it there"):
+        text_file(tmp_path, "train.txt")
+    (tmp_path / "train.txt").write_bytes(b"abc\xff")
+    with pytest.raises(DataError, match=r"train.txt: expected UTF-8 text, byte 3 is not"):
+        text_file(tmp_path, "train.txt")
