@@ -17,8 +17,8 @@ def straight_through(f):
     Returns:
       `g(x, ...) -> y` of x's shape and dtype.
 
-    Source: Bengio, Leonard, Courville, "Estimating or Propagating Gradients Through Stochastic Neurons"
-    (arXiv 1308.3432), Sec. 4.
+    Source: Bengio, Léonard, Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
+    Computation" (arXiv 1308.3432), the fourth of its estimators.
     """
 
     @functools.wraps(f)

@@ -28,8 +28,9 @@ def ntk(apply, *, impl="jacobian", trace=False, chunk=None):
     Raises:
       ValueError: impl is none of the two; chunk < 1; batches are empty or their axes differ.
 
-    Source: Jacot, Gabriel, Hongler, "Neural Tangent Kernel" (arXiv 1806.07572), Sec. 4; the two forms are those of
-    Novak, Sohl-Dickstein, Schoenholz, "Fast Finite Width Neural Tangent Kernel" (arXiv 2206.08720), Secs. 3.1 and 3.2.
+    Source: Jacot, Gabriel, Hongler, "Neural Tangent Kernel" (arXiv 1806.07572), Sec. 4; the two forms are "Jacobian
+    contraction" and "NTK-vector products" of Novak, Sohl-Dickstein, Schoenholz, "Fast Finite Width Neural Tangent
+    Kernel" (arXiv 2206.08720).
     """
     if impl not in _BLOCKS:
         raise ValueError(f'impl: expected "jacobian" or "vjp", got {impl!r}')
