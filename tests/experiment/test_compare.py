@@ -23,6 +23,8 @@ def test_the_same_run_twice_is_bit_identical(paper_record):
     assert (found.config, found.about) == ([], [("wall time", "3 min 20 s", "1 min 30 s")])
     assert {d.note for d in found.measured} == {"identical"}
     assert "bit-identical: every measured value is the same" in shown(found)
+    assert "b - a" not in shown(found)
+    assert "config" not in shown(found)
 
 
 def test_equal_numbers_of_other_seeds_are_not_called_identical(paper_record):
@@ -50,6 +52,17 @@ def test_differences_are_taken_seed_by_seed(paper_record):
     expected = scipy.stats.t.interval(0.95, 4, d.mean(), scipy.stats.sem(d))
     assert change["measured"] == pytest.approx(d.mean())
     assert change["interval"] == pytest.approx(expected)
+    text = shown(compare(a, b))
+    assert "the same seeds: differences are taken seed by seed" in text
+    assert "b - a, 95 % interval" in text
+    assert f"{d.mean():.3f} [{expected[0]:.3f}, {expected[1]:.3f}]" in text
+
+
+def test_two_seeds_give_an_interval_and_one_does_not(paper_record):
+    two = compare(paper_record(n=2), paper_record(n=2, rng_seed=1))
+    assert all(d.change["interval"] for d in two.measured if d.name in ("full", "none", "ratio", "slope"))
+    one = compare(paper_record(n=1), paper_record(n=1, rng_seed=1))
+    assert all(d.change is None for d in one.measured)
 
 
 def test_config_versions_and_code(paper_record):
@@ -59,6 +72,9 @@ def test_config_versions_and_code(paper_record):
     b["code"]["files"]["jaxzoo/ops/norms.py"]["code"] = "2"
     b["git"] = None
     found = compare(a, b)
+    text = " ".join(shown(found).split())
+    assert "width 64 128" in text
+    assert "jax 0.10.2 0.11.0" in text
     assert found.config == [("width", 64, 128), ("depth", "–", 2)]
     assert found.about == [
         ("jax", "0.10.2", "0.11.0"),

@@ -104,6 +104,12 @@ def test_the_hash_of_a_large_result_tells_it_apart():
     assert digest(a) == digest(np.asfortranarray(a)) != digest(b)
 
 
+def test_one_seed_is_a_record_too():
+    made_record = made(results={name: np.asarray(value)[:1] for name, value in RESULTS.items()})
+    assert made_record["seeds"]["n"] == len(made_record["measured"]["full"]) == 1
+    assert made_record["claims"][0]["verdict"] == "inconclusive"
+
+
 @pytest.mark.parametrize("bad", [np.array([1j, 2j, 3j]), np.array(["a", "b", "c"]), np.array([None, 1, 2])])
 def test_results_that_are_no_numbers_are_refused(bad):
     with pytest.raises(TypeError, match=r"results\['x'\]: expected real numbers or booleans"):

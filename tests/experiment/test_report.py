@@ -112,6 +112,13 @@ def test_a_verdict_is_never_told_by_colour_alone(tmp_path, paper_record):
     assert "C1 ⇄ contradicted C2 ✓ reproduced" in chips
 
 
+def test_the_page_reports_its_own_a_a_rate(tmp_path, paper_record):
+    made = paper_record()
+    made["claims"][0]["a_a"], made["claims"][1]["a_a"] = 0.01, 0.03
+    text = words(page(tmp_path, [Entry("theory", "ntk", "NTK", made)]).text)
+    assert "both arms of the 2 comparisons been the same, relabelled at random seed by seed, 2 % would" in text
+
+
 def test_stale_void_and_other_presets_are_said(tmp_path, paper_record):
     made = paper_record(results={"full": np.array([1.0, 1.0, math.nan, 1.0, 1.0])}, preset="smoke")
     made["oracles"][0]["holds"] = False
