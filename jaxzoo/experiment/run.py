@@ -62,6 +62,7 @@ def run_experiment(
     resume: Path | None = None,
     way: str | None = None,
     progress: Any = None,
+    save_seconds: float = 30.0,
 ) -> Finished:
     """Runs one experiment and judges its claims.
 
@@ -75,6 +76,7 @@ def run_experiment(
       resume: the folder of a run that was stopped, to go on with; it must be of this experiment, config, key and code.
       way: how to map over seeds, one of `seeds.WAYS`; by default the fastest one for the backend.
       progress: told how it gets on.
+      save_seconds: least time between two checkpoints inside a training.
 
     Returns:
       `Finished`.
@@ -104,10 +106,13 @@ def run_experiment(
             data_dir=data_dir,
             way=way,
             progress=progress,
+            save_seconds=save_seconds,
             stop_requested=stop_requested,
         )
         try:
-            results = as_results(module.run(config, runner), config.seeds)
+            # The head's Config knows the head's imports alone; its methods may need those of the file.
+            own_config = settings.from_json(module.Config, plan["config"])
+            results = as_results(module.run(own_config, runner), config.seeds)
         except KeyboardInterrupt:
             raise Interrupted(folder) from None
     oracles = claims.check_oracles(getattr(module, "ORACLES", ()), results)
