@@ -9,6 +9,8 @@ from pathlib import Path
 import jaxlib
 import pytest
 
+from jaxzoo.cli.prepare import prepare
+
 CODE = """
 import json, os, sys
 from jaxzoo.cli.prepare import prepare
@@ -49,3 +51,12 @@ def test_settings_of_the_environment_win(tmp_path):
 
 def test_the_cache_can_be_left_out():
     assert prepared("recompile")[0] is False
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, ""), ("--xla_dump_to=x", "--xla_dump_to=x ")])
+def test_a_quick_run_adds_to_the_flags_of_the_environment(monkeypatch, before, after):
+    for name in ("XLA_PYTHON_CLIENT_PREALLOCATE", "JAX_ENABLE_COMPILATION_CACHE"):
+        monkeypatch.setenv(name, "false")
+    monkeypatch.setenv("XLA_FLAGS", before or "")
+    prepare(cache=False, quick=True)
+    assert os.environ["XLA_FLAGS"] == f"{after}--xla_backend_optimization_level=0"

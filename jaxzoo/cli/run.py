@@ -150,7 +150,7 @@ def _resumed(head: Head, folder: Path) -> dict[str, Any]:
 
 def _run(head: Head, plan: dict[str, Any], options: Any) -> int:
     """Runs it under the display that fits the terminal, and prints what came out. From here on jax is loaded."""
-    prepare(cache=not options.recompile)
+    prepare(cache=not options.recompile, quick=plan["preset"] == "smoke")
     from jaxzoo.data.dataset import DataError
     from jaxzoo.experiment.progress import for_stream
     from jaxzoo.experiment.run import Interrupted, publish, run_experiment
