@@ -2,7 +2,7 @@
 
 That code is the experiment's file and all it imports, directly or not, from jaxzoo and jaxzoo_kernels, found in the
 source without importing anything. The experiment machinery (`jaxzoo.experiment`) is not among it, nor are modules that
-are named in strings only, as kernels for other platforms are. Docstrings, comments and layout don't count.
+only strings name, as kernels for other platforms are. Docstrings, comments and layout don't count.
 """
 
 import ast
@@ -144,9 +144,17 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _exports(tree: ast.Module, package: str) -> dict[str, tuple[str, str]]:
-    """name -> (module, name there) for all that an `__init__.py` imports from other modules at its top level."""
+    """name -> (module, name there) for all that an `__init__.py` passes on from other modules.
+
+    It either imports a name at its top level or has it in a table {name: submodule} that its `__getattr__` reads.
+    """
     imports = [(_absolute(s, package), s.names) for s in tree.body if isinstance(s, ast.ImportFrom)]
-    return {a.asname or a.name: (module, a.name) for module, names in imports if module != package for a in names}
+    exports = {a.asname or a.name: (module, a.name) for module, names in imports if module != package for a in names}
+    tables = [s.value for s in tree.body if isinstance(s, ast.Assign) and isinstance(s.value, ast.Dict)]
+    for key, value in ((k, v) for table in tables for k, v in zip(table.keys, table.values, strict=True)):
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant) and _file(f"{package}.{value.value}"):
+            exports[key.value] = (f"{package}.{value.value}", key.value)
+    return exports
 
 
 def _definitions(tree: ast.Module) -> set[str]:

@@ -18,6 +18,10 @@ TREE = {
     "jaxzoo/ops/conv.py": "from .patches import cut\n\ndef conv(x):\n    return cut(x)\n",
     "jaxzoo/ops/patches.py": "def cut(x):\n    return x\n",
     "jaxzoo/ops/alone.py": "def alone(x):\n    return x\n",
+    "jaxzoo/data/__init__.py": "from .digits import digits\n_LAZY = {'sampler': 'sampling', 'x': 'nothing'}\n"
+    "def __getattr__(name):\n    return name\n",
+    "jaxzoo/data/digits.py": "def digits():\n    return 0\n",
+    "jaxzoo/data/sampling.py": "def sampler():\n    return 0\n",
     "jaxzoo/train/__init__.py": "from . import loop\n\nRATE = 0.1\n",
     "jaxzoo/train/loop.py": "def fit():\n    import jaxzoo_kernels.scan as s\n    return s.run()\n",
     "jaxzoo/experiment/__init__.py": "from jaxzoo.experiment.runner import run\n",
@@ -72,6 +76,9 @@ def write(tree: Path, text: str) -> Path:
         ("from jaxzoo.train import RATE\n", ["train/__init__.py", "train/loop.py", "scan/__init__.py", "scan/run.py"]),
         ("from jaxzoo_kernels import scan\n", ["jaxzoo_kernels/__init__.py", "scan/__init__.py", "scan/run.py"]),
         ("import jaxzoo_kernels.scan.run\n", ["scan/run.py"]),
+        ("from jaxzoo import data\ndata.sampler\n", ["data/__init__.py", "data/sampling.py"]),
+        ("from jaxzoo import data\ndata.digits\n", ["data/__init__.py", "data/digits.py"]),
+        ("from jaxzoo.data import x\n", ["data/__init__.py", "data/digits.py"]),
         ("from jaxzoo.missing import x\nimport jaxzoo.gone\n", []),
     ],
 )
