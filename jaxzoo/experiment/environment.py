@@ -28,8 +28,15 @@ def environment(path: str | os.PathLike) -> dict[str, Any]:
         "prng": prng(),
         "git": git_state(path),
         "device": device(),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
     }
+
+
+def command() -> str:
+    """The command line of this process, without the folder of its program."""
+    program = Path(sys.argv[0])
+    words = ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
+    return shlex.join([*words, *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:

@@ -50,7 +50,7 @@ def paper_html(entry: Entry) -> str:
         f'<details class="paper" id="{escape(entry.slug)}" data-field="{escape(entry.field)}" '
         f'data-marks="{";".join(marks_of(entry))}" data-text="{escape(" ".join(words).lower())}">'
         f'<summary><div><div class="title">{escape(entry.title)}</div>{by}</div>'
-        f'<div><ul class="chips">{chips}</ul>{time}</div></summary>'
+        f'<div class="outcome"><ul class="chips">{chips}</ul>{time}</div></summary>'
         f'<div class="body">{_body(entry)}</div></details>'
     )
 
@@ -107,7 +107,8 @@ def _found(claim: Mapping[str, Any]) -> str:
     tests = "" if claim["p"] is None else f", p {_p(claim['p'])} ({_p(claim['p_holm'])} Holm)"
     control = ""
     if claim["control"] is not None:
-        control = f'<p class="needs">control: {escape(estimate(claim["control"]))}</p>'
+        found = estimate(claim["control"] | {"log": claim["log"]})
+        control = f'<p class="needs">control: {escape(found)}</p>'
     return (
         f'<p class="number"><b>{escape(mean)}</b>{escape(bracket + interval)}</p>{forest(claim)}'
         f'<p class="needs">{escape(needed(claim))}; {counted(claim["n"], "seed")}{tests}</p>{control}'

@@ -50,13 +50,13 @@ def estimate(claim: Mapping[str, Any]) -> str:
     """What was measured: "0.41 [0.37, 0.45]", or "–".
 
     Args:
-      claim: of a record, or anything with "measured", "interval" and perhaps "values".
+      claim: of a record, or anything with "measured", "interval" and perhaps "values" and "log".
     """
     if claim["measured"] is None:
         values = claim.get("values", ())
         return ", ".join(number(float(value)) for value in values[:10]) or "–"
     numbers = [float(x) for x in (claim["measured"], *claim["interval"])]
-    decimals = _decimals(numbers)
+    decimals = None if claim.get("log") else _decimals(numbers)
     mean, low, high = (number(x, decimals) for x in numbers)
     return f"{mean} [{low}, {high}]"
 

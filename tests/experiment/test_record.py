@@ -194,6 +194,18 @@ def test_environment():
     assert environment.peak_memory()["host_peak_bytes"] > 50e6
 
 
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (["/opt/bin/jaxzoo", "run", "gla", "--out", "my runs"], "jaxzoo run gla --out 'my runs'"),
+        (["/opt/lib/jaxzoo/__main__.py", "run", "gla"], "python -m jaxzoo run gla"),
+    ],
+)
+def test_command(monkeypatch, argv, text):
+    monkeypatch.setattr("sys.argv", argv)
+    assert environment.command() == text
+
+
 def test_git_state(tmp_path):
     def git(*words):
         who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

@@ -53,6 +53,10 @@ def test_an_estimate_is_as_precise_as_its_interval(measured, interval, text):
     assert estimate({"measured": measured, "interval": interval}) == text
 
 
+def test_an_estimate_of_a_ratio_is_as_precise_at_both_ends():
+    assert estimate({"measured": 1.0345, "interval": (0.0094, 114.2), "log": True}) == "1.03 [0.0094, 114]"
+
+
 def test_an_estimate_without_an_interval_shows_the_values():
     nothing = {"measured": None, "interval": None}
     assert estimate(nothing) == "–"
