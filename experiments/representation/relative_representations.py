@@ -7,6 +7,9 @@ vectors of different origin, and its similarity to a good model's predicts how g
 Three parts: autoencoders and classifiers of handwritten digits, stitched across seeds and architectures; two kinds of
 word vectors of English technical prose; graph convolutional networks of varied quality on a random graph.
 
+What came out: all of it, at the default size, in about 1 minute on two cores. An orthogonal map fitted on the same
+anchors (Procrustes) stitches better still: what relative representations spare is the fit, and the equal widths.
+
 Simplified against the paper: small dense networks for its CNNs and transformers, digits for MNIST and CIFAR, PPMI and
 skip-gram vectors for fastText and word2vec, a stochastic block graph for Cora. The preset `paper` reads MNIST.
 """
@@ -307,4 +310,4 @@ def plot(results, figure):
         axes.axhline(others(results[name]).mean(), color=style[:2], linestyle=style[2:], label=name)
     axes.axhline(own(results["relative"]).mean(), color="0.5", linestyle="--", label="relative, own decoder")
     axes.set(xscale="log", yscale="log", xlabel="number of anchors k", ylabel="stitched mean squared error")
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)

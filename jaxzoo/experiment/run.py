@@ -130,7 +130,7 @@ def run_experiment(
         stages=[stage.summary() for stage in runner.stages],
         wall_seconds=time.perf_counter() - begin + sum(stage.earlier_seconds for stage in runner.stages),
         memory=peak_memory(),
-        full_scale=preset == "paper",
+        full_scale=plan["config"] == settings.to_json(head.presets["paper"]),
     )
     record.write(folder / "record.json", made)
     figure = Figure(FIGURE_INCHES, dpi=FIGURE_DPI, layout="constrained")
