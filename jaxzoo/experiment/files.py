@@ -71,9 +71,20 @@ def read_json(path: str | os.PathLike, *, limit: int = JSON_BYTES) -> Any:
 
 def encode(value: Any) -> bytes:
     """The value as strict JSON in UTF-8, as `write_json` writes it."""
-    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    text = _layout(plain(value))
     # A lone surrogate, as in the name of a file that is not UTF-8, becomes its JSON escape.
     return f"{text}\n".encode(errors="backslashreplace")
+
+
+def _layout(value: Any, indent: str = "\n") -> str:
+    """JSON with a line for each entry of a dict, and a list of plain values on one line: short, and easy to compare."""
+    inner = f"{indent}  "
+    if isinstance(value, dict) and value:
+        lines = [f"{_layout(key)}: {_layout(item, inner)}" for key, item in value.items()]
+        return f"{{{inner}{f',{inner}'.join(lines)}{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return f"[{inner}{f',{inner}'.join(_layout(item, inner) for item in value)}{indent}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def decode(content: bytes) -> Any:

@@ -115,3 +115,13 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_the_module_does_not_import_jax():
     source = pathlib.Path(encode.__code__.co_filename).read_text()
     assert not [line for line in source.splitlines() if line.startswith(("import jax", "from jax"))]
+
+
+def test_the_layout_is_json_with_lists_of_numbers_on_one_line():
+    value = {"a": [1, 2.5, None], "b": {"c": [[1, 2], [3, 4]], "d": [], "e": {}}, "f": [{"g": True}, "h"]}
+    text = encode(value).decode()
+    assert json.loads(text) == value
+    assert text == (
+        '{\n  "a": [1, 2.5, null],\n  "b": {\n    "c": [\n      [1, 2],\n      [3, 4]\n    ],\n    "d": [],\n'
+        '    "e": {}\n  },\n  "f": [\n    {\n      "g": true\n    },\n    "h"\n  ]\n}\n'
+    )
