@@ -9,9 +9,10 @@ from jaxzoo.ops import accumulator
 def ntk(apply, *, impl="jacobian", trace=False, chunk=None):
     """The empirical neural tangent kernel: Theta(x, x') = J(x) J(x')^T, where J = d apply(params, x) / d params.
 
-    "jacobian" differentiates each example once and contracts the Jacobians: fastest where chunk * k * parameters
-    numbers fit in memory. "vjp" never stores a batch of Jacobians: for one x' at a time it pulls k unit vectors back
-    to parameters and pushes them forward at every x.
+    "jacobian" differentiates each example once and contracts Jacobians of chunk * k * P numbers, for P parameters: n m
+    k^2 P operations (n m k P for the trace), the better for one output and for shared weights. "vjp" pulls k unit
+    vectors back to the parameters for one x' at a time and pushes them forward at every x: n m k forward passes, the
+    better for dense networks with many outputs; no batch of Jacobians is stored.
 
     Args:
       apply: `apply(params, x) -> y` for one example; params any pytree of floating arrays, y an array.
