@@ -18,7 +18,7 @@ def attention(q, k, v, *, bias=None, mask=None, causal=False, window=None, segme
       bias: [h, t, s] or with axes of size 1, added to the logits.
       mask: [h, t, s] booleans or with axes of size 1, False where a query must not see a key.
       causal: query i sees keys 0 to i.
-      window: query i sees keys after i - window.
+      window: query i sees keys less than `window` away.
       segment_ids: [t] integers, for t = s: a query sees keys of its own segment.
       scale: factor of the logits, d^-0.5 if None.
 
@@ -39,7 +39,7 @@ def attention(q, k, v, *, bias=None, mask=None, causal=False, window=None, segme
     if causal:
         seen &= distance >= 0
     if window is not None:
-        seen &= distance < window
+        seen &= jnp.abs(distance) < window
     if segment_ids is not None:
         seen &= (segment_ids[:, None] == segment_ids[None])[None]
     # Rows that see nothing are given logits 0 first, so that neither the softmax nor its derivative is NaN.

@@ -68,6 +68,8 @@ def replace(module, replacements, *, method=None):
     Raises:
       ValueError: at the call, for a name the module does not compute, or a value of another shape.
     """
+    if method is not None and not isinstance(module, nn.Module):
+        raise ValueError(f"method: expected None with an apply function, got {method!r}; name it where that was made")
     apply = as_model(module, method=method).apply if isinstance(module, nn.Module) else module
 
     def replaced(params, *inputs, **options):

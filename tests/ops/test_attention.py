@@ -22,7 +22,7 @@ def reference(bias=None, mask=None, causal=False, window=None, scale=D**-0.5):
             for s in range(S)
             if (mask is None or mask[h % len(mask), t, s])
             and (not causal or s <= t)
-            and (window is None or s > t - window)
+            and (window is None or abs(s - t) < window)
         ]
         if seen:
             scores = K[seen, h // 2] @ Q[t, h] * scale
@@ -39,7 +39,8 @@ CASES = {
     "mask": {"mask": MASK},
     "one mask": {"mask": MASK[:1]},
     "causal": {"causal": True},
-    "window": {"causal": True, "window": 2},
+    "window": {"window": 2},
+    "causal window": {"causal": True, "window": 2},
     "all": {"bias": BIAS, "mask": MASK, "causal": True, "window": 3, "scale": 0.5},
 }
 

@@ -131,6 +131,14 @@ def test_replacing_nothing_changes_nothing(outer):
     np.testing.assert_array_equal(replace(module, identity)(params, x), module.apply({"params": params}, x))
 
 
+def test_another_method_than_call(outer):
+    module, params, x = outer
+    np.testing.assert_array_equal(replace(module, {"scale": jnp.sin}, method="scale")(params, x), jnp.sin(2 * x))
+    np.testing.assert_array_equal(capture(module, "scale", method="scale")(params, x)[1]["scale"], 2 * x)
+    with pytest.raises(ValueError, match="method: expected None with an apply function, got 'scale'"):
+        replace(capture(module, "scale"), {}, method="scale")
+
+
 def test_unknown_names_and_other_shapes_are_refused(outer):
     module, params, x = outer
     with pytest.raises(ValueError, match=r"names: expected some of first, first/down, .*; got 'frist'"):
