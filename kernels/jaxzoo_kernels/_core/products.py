@@ -1,0 +1,105 @@
+"""What the products share: leading axes folded into one, sums of terms that no dot product computes, tangents."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .checks import check_shape
+
+UNROLL = 8  # terms per pass over the accumulator
+
+
+def check_matmul(names, x, y) -> None:
+    """Raises unless x [..., m, k] and y [..., k, n] can be multiplied."""
+    check_shape(names[0], x, "[..., m, k]", x.ndim >= 2)
+    check_shape(names[1], y, f"[..., {x.shape[-1]}, n]", y.ndim >= 2 and y.shape[-2] == x.shape[-1])
+    pairs = zip(x.shape[-3::-1], y.shape[-3::-1], strict=False)
+    fits = all(p == q or 1 in (p, q) for p, q in pairs)
+    check_shape(names[1], y, f"leading axes broadcastable to {names[0]}'s {x.shape[:-2]}", fits)
+
+
+def fold(x, y):
+    """x [..., m, k] and y [..., k, n] as [g or 1, m, k] and [g or 1, k, n], and the shape of their product.
+
+    A matrix y is read once: the leading axes of x are then rows of one long matrix.
+    """
+    lead = jnp.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    shape = (*lead, x.shape[-2], y.shape[-1])
+    if math.prod(y.shape[:-2]) == 1:
+        return x.reshape(1, math.prod(x.shape[:-1]), x.shape[-1]), y.reshape(1, *y.shape[-2:]), shape
+
+    def group(z):
+        if math.prod(z.shape[:-2]) == 1:
+            return z.reshape(1, *z.shape[-2:])
+        return jnp.broadcast_to(z, (*lead, *z.shape[-2:])).reshape(math.prod(lead), *z.shape[-2:])
+
+    return group(x), group(y), shape
+
+
+def product(x, y, dtype):
+    """x [g or 1, m, k] times y [g or 1, k, n] as [g, m, n], accumulated in `dtype` with nothing rounded before."""
+    options = {"precision": lax.Precision.HIGHEST, "preferred_element_type": dtype}
+    (g, m, k), n = x.shape, y.shape[-1]
+    if y.shape[0] == 1:
+        return lax.dot(x.reshape(g * m, k), y[0], **options).reshape(g, m, n)
+    x = jnp.broadcast_to(x, (y.shape[0], m, k))
+    return lax.dot_general(x, y, (((2,), (1,)), ((0,), (0,))), **options)
+
+
+def outer_sum(term, left, right, dtype):
+    """sum_k term(left_k, right_k), a few k at a time: [g, m, k, n] is never in memory.
+
+    Args:
+        term: `term(*left_k, *right_k)`, arrays [g or 1, m, 1] and [g or 1, 1, n] -> [g, m, n] of `dtype`.
+        left: tuple of [g or 1, m, k]. right: tuple of [g or 1, k, n].
+        dtype: of the accumulator.
+
+    Returns:
+        [g, m, n]. Terms are added within a group of `UNROLL` first, which also keeps long sums accurate.
+    """
+    (g_left, m, k), (g_right, _, n) = left[0].shape, right[0].shape
+    left = [jnp.moveaxis(x, 2, 0)[..., None] for x in left]  # [k, g or 1, m, 1]
+    right = [jnp.moveaxis(x, 1, 0)[:, :, None] for x in right]  # [k, g or 1, 1, n]
+    whole = k - k % UNROLL
+
+    def partial(start, count):
+        rows = [lax.dynamic_slice_in_dim(x, start, count) for x in (*left, *right)]
+        return sum((term(*(x[i] for x in rows)) for i in range(1, count)), term(*(x[0] for x in rows)))
+
+    total = jnp.zeros((max(g_left, g_right), m, n), dtype)
+    if whole:
+        total = lax.fori_loop(0, whole // UNROLL, lambda i, total: total + partial(i * UNROLL, UNROLL), total)
+    return total + partial(whole, k - whole) if whole < k else total
+
+
+def tangent_of(function, primals, tangents):
+    """The tangent of `function(*primals)`, or None where all tangents are None."""
+    known = [i for i, t in enumerate(tangents) if t is not None]
+    if not known:
+        return None
+
+    def of_known(*chosen):
+        full = list(primals)
+        for i, x in zip(known, chosen, strict=True):
+            full[i] = x
+        return function(*full)
+
+    return jax.jvp(of_known, [primals[i] for i in known], [tangents[i] for i in known])[1]
+
+
+def elementwise_batch(op):
+    """The batching rule of an op whose operands all have the output's shape."""
+
+    def rule(operands, axes, size, **params):
+        fronted = (
+            jnp.broadcast_to(x, (size, *x.shape)) if axis is None else jnp.moveaxis(x, axis, 0)
+            for x, axis in zip(operands, axes, strict=True)
+        )
+        outputs = op(*fronted, **params)
+        return outputs, [0] * len(outputs)
+
+    return rule
