@@ -38,7 +38,8 @@ def gpu_interpreter():
 def check(got, want, dtype="float32"):
     bound = 1e-5 if dtype == "float32" else 1e-2
     for x, y in zip(got, want, strict=True):
-        np.testing.assert_allclose(np.float32(x), np.float32(y), rtol=bound, atol=bound)
+        wide = np.complex64 if np.iscomplexobj(x) else np.float32
+        np.testing.assert_allclose(np.asarray(x, wide), np.asarray(y, wide), rtol=bound, atol=bound)
 
 
 def public(shape, dtype, implementation=None, **options):
@@ -55,6 +56,15 @@ def public(shape, dtype, implementation=None, **options):
 def test_tpu_kernel_interpreted(name, reverse, after):
     args, options = operands(TINY[name]), params(TINY[name], reverse, after)
     check(tpu.run(*args, interpret=True, **options), rows(*args, **options))
+
+
+def test_complex_arrays_go_through_the_kernel_in_parts():
+    parts = operands(TINY["complex"])
+    args = [jax.lax.complex(*parts[i : i + 2]) for i in (0, 2, 4)]
+    options = {"reverse": True, "after": True, "conjugate": False}
+    check(tpu.recurrence.run(*args, interpret=True, **options), rows(*args, **options))
+    assert tpu.recurrence.refuse(*args) is None
+    assert gpu.recurrence.blocks(*args)["stages"] == 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

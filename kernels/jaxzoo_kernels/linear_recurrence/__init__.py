@@ -39,30 +39,34 @@ def linear_recurrence(a, b, *, h0=None, reverse: bool = False, axis: int = 0, im
         ValueError: shapes that don't fit. TypeError: a dtype that is not floating or complex. NotImplementedError: a
             named implementation that can't run, and why.
     """
+    for name, x in (("a", a), ("b", b), ("h0", h0)):
+        _check_dtype(name, x)
     paired = isinstance(b, tuple)
-    given = {"a": a, "b": b, "h0": h0}
-    a, b, h0 = (None if x is None else _parts(name, x) for name, x in given.items())
+    a, b, h0 = (None if x is None else _parts(x, paired) for x in (a, b, h0))
     axis = _check(a[0], b[0], None if h0 is None else h0[0], axis)
-    complex_in = any(x is not None and len(x) == 2 for x in (a, b, h0))
     h, last = _linear_recurrence(a, b, h0, reverse=bool(reverse), axis=axis, implementation=implementation)
-    if complex_in and not paired:
-        h, last = (tuple(x.astype(jnp.promote_types(x.dtype, jnp.float32)) for x in parts) for parts in (h, last))
-        return lax.complex(*h), lax.complex(*last)
-    return (h, last) if complex_in else (h[0], last[0])
+    return (h, last) if paired else (h[0], last[0])
 
 
-def _parts(name, x):
-    """(x,) for a real array, (re, im) for a complex one or a pair."""
-    if isinstance(x, tuple):
-        if len(x) != 2 or jnp.shape(x[0]) != jnp.shape(x[1]):
-            raise ValueError(f"{name}: expected a pair (re, im) of one shape, got {[jnp.shape(p) for p in x]}")
-        x = tuple(jnp.asarray(p) for p in x)
+def _check_dtype(name, x):
+    if x is None:
+        return
+    if not isinstance(x, tuple):
+        check_floating(name, jnp.asarray(x), also=("complex64", "complex128"))
+    elif len(x) != 2 or jnp.shape(x[0]) != jnp.shape(x[1]):
+        raise ValueError(f"{name}: expected a pair (re, im) of one shape, got {[jnp.shape(part) for part in x]}")
     else:
-        x = jnp.asarray(x)
-        x = (x.real, x.imag) if jnp.issubdtype(x.dtype, jnp.complexfloating) else (x,)
-    for part in x:
-        check_floating(name, part)
-    return x
+        for part in x:
+            check_floating(name, jnp.asarray(part))
+
+
+def _parts(x, paired):
+    """x as one array, or as (re, im) where the input is a pair; a real x is (x,) in either case."""
+    if isinstance(x, tuple):
+        x = tuple(jnp.asarray(part) for part in x)
+        return x if paired else (lax.complex(*x),)
+    x = jnp.asarray(x)
+    return (x.real, x.imag) if paired and jnp.issubdtype(x.dtype, jnp.complexfloating) else (x,)
 
 
 def _check(a, b, h0, axis):
@@ -81,12 +85,14 @@ def _check(a, b, h0, axis):
 @functools.partial(jax.jit, static_argnames=("reverse", "axis", "implementation"))
 def _linear_recurrence(a, b, h0, *, reverse, axis, implementation):
     """Lays the operands out as [n, t, c] and calls the primitive; parts in, parts out."""
-    shape, dtype = b[0].shape, b[0].dtype
-    state_dtype = jnp.promote_types(dtype, jnp.float32)
+    shape, parts = b[0].shape, len(b)
+    if any(x is not None and jnp.issubdtype(x[0].dtype, jnp.complexfloating) for x in (a, h0)):
+        b = (b[0].astype(jnp.promote_types(b[0].dtype, jnp.complex64)),)
+    state_dtype = jnp.promote_types(b[0].dtype, jnp.float32)
     a = tuple(x.reshape((1,) * (len(shape) - x.ndim) + x.shape) for x in a)
     front, back = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     if back < NARROW and front > 1:
-        a, b = (tuple(jnp.moveaxis(x, axis, 0) for x in parts) for parts in (a, b))
+        a, b = (tuple(jnp.moveaxis(x, axis, 0) for x in group) for group in (a, b))
         moved = _linear_recurrence(a, b, h0, reverse=reverse, axis=0, implementation=implementation)
         return tuple(jnp.moveaxis(x, 0, axis) for x in moved[0]), moved[1]
 
@@ -95,25 +101,18 @@ def _linear_recurrence(a, b, h0, *, reverse, axis, implementation):
     t_a, trail = a[0].shape[axis], shape[axis + 1 :]
     a = tuple(jnp.broadcast_to(x, (*lead, t_a, *trail)).reshape(n_a, t_a, back) for x in a)
     b = tuple(x.reshape(front, shape[axis], back) for x in b)
-    real_decay = len(a) == 1
-    parts = max(len(b), 1 if h0 is None else len(h0), len(a))
-    b = _complete(b, parts)
     s = tuple(jnp.zeros((front, back), state_dtype) for _ in range(parts))
     if h0 is not None:
-        s = _complete(tuple(x.reshape(front, back).astype(state_dtype) for x in h0), parts)
+        s = tuple(x.reshape(front, back).astype(state_dtype) for x in h0)
+        s = s if len(s) == parts else (*s, jnp.zeros_like(s[0]))
     run = functools.partial(_run, reverse=reverse, implementation=implementation)
-    if real_decay and parts == 2:
+    if len(a) < parts:
         # A real decay acts on the two parts separately.
         (h_re, last_re), (h_im, last_im) = (run(a, (b[i],), (s[i],)) for i in range(2))
         h, last = h_re + h_im, last_re + last_im
     else:
         h, last = run(a, b, s)
     return tuple(x.reshape(shape) for x in h), tuple(x.reshape(shape[:axis] + trail) for x in last)
-
-
-def _complete(parts, count):
-    """`parts` with a zero imaginary part added if two are wanted."""
-    return parts if len(parts) == count else (parts[0], jnp.zeros_like(parts[0]))
 
 
 def _run(a, b, s, *, reverse, implementation):

@@ -11,7 +11,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
-from .parts import split
+from .parts import planar, split
 from .xla import step
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -124,4 +124,4 @@ def _body(refs, parts, size, reverse, after, conjugate):
     plgpu.wait_smem_to_gmem(0)
 
 
-recurrence = Kernel(run, refuse, blocks)
+recurrence = planar(Kernel(run, refuse, blocks))

@@ -3,11 +3,13 @@
     before:  s_t = a_t s_{t-1} + b_t,  h_t = s_t            (multiply, then add)
     after:   h_t = s_{t-1} + b_t,      s_t = a_t h_t        (add, then multiply)
 
-Both map (b, initial s) linearly to (h, final s). Running time backwards and conjugating a, each is the transpose of the
-other, so a backward pass reads `a` in place: no copy of it shifted by one step.
+Both map (b, initial s) linearly to (h, final s). Running time backwards (and conjugating a of two real parts, as the
+transpose of a real map asks), each is the transpose of the other, so a backward pass reads `a` in place: no copy of it
+shifted by one step.
 
-Operands are real; a complex number is two of them, (re, im). All have a leading axis n of independent sequences:
-a [n or 1, t or 1, c], b [n, t, c], initial s [n, c]; outputs h [n, t, c] in b's dtype, final s [n, c] in s's.
+Operands are real or complex, or complex numbers as two real operands each, (re, im). All have a leading axis n of
+independent sequences: a [n or 1, t or 1, c], b [n, t, c], initial s [n, c]; outputs h [n, t, c] in b's dtype, final s
+[n, c] in s's.
 """
 
 import jax.numpy as jnp
@@ -24,7 +26,8 @@ def _shapes(*operands, **_):
 
 def _operations(*operands, **_):
     _, b, _ = split(operands)
-    return (2 if len(b) == 1 else 8) * b[0].size
+    is_complex = len(b) == 2 or jnp.issubdtype(b[0].dtype, jnp.complexfloating)
+    return (8 if is_complex else 2) * b[0].size
 
 
 def _tangents(tangents, primals):

@@ -10,7 +10,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from .._core import Kernel, compat
-from .parts import split
+from .parts import planar, split
 from .xla import step
 
 DTYPES = ("float32", "bfloat16")
@@ -103,4 +103,4 @@ def _body(refs, parts, t, bt, reverse, after, conjugate, narrow):
             to[...] = x
 
 
-recurrence = Kernel(run, refuse, blocks)
+recurrence = planar(Kernel(run, refuse, blocks))

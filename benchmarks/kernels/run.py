@@ -1,0 +1,61 @@
+"""Speed of the kernels beside their baselines, one JSON row per op, shape and direction.
+
+    python benchmarks/kernels/run.py                                      # every op on its cpu shapes
+    python benchmarks/kernels/run.py linear_recurrence --shapes long --directions forward --out rows.json
+    python benchmarks/kernels/run.py linear_recurrence --group GPU --dtype bfloat16
+
+An op is a file in ops/: see `Case` in measure.py for what it provides. Every row is checked before it is timed: against
+the float64 reference, and for equal bits on a second run. A failed check prints the error, no speed, and exits with 1.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "kernels")]
+
+import measure  # noqa: E402
+
+
+def load(path: Path):
+    """The module at `path`."""
+    spec = importlib.util.spec_from_file_location(f"benchmark_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> int:
+    available = sorted(path.stem for path in (HERE / "ops").glob("*.py"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ops", nargs="*", help=f"any of {', '.join(available)}; all if none is named")
+    parser.add_argument("--group", default="CPU", help="which group of named shapes (CPU, GPU, TINY)")
+    parser.add_argument("--shapes", nargs="*", help="names of shapes of the group; all if none is named")
+    parser.add_argument("--directions", nargs="*", default=["forward", "forward+backward"])
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--implementation", default=None)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="also write the rows to this file, as a JSON list")
+    args = parser.parse_args()
+    if unknown := set(args.ops) - set(available):
+        parser.error(f"no such op: {', '.join(sorted(unknown))}; expected some of {', '.join(available)}")
+
+    roof = measure.roof()
+    rows = []
+    for name in args.ops or available:
+        for case in load(HERE / "ops" / f"{name}.py").cases(args.group, args.shapes, args.dtype, args.implementation):
+            for direction in args.directions:
+                row = measure.row(case, direction, args.repeats, roof)
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+                print(measure.line(row), file=sys.stderr, flush=True)
+    if args.out:
+        args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return int(any("failed" in row for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
