@@ -60,11 +60,11 @@ def half_written(out: Path) -> set[tuple[Path, int]]:
 
 
 def place(out: Path, litter: set) -> str:
-    """Where a kill hit: in the midst of a save, or else how many stages had been begun."""
+    """Where a kill hit: in the midst of a save, or else how many stages had stored something."""
     if half_written(out) - litter:
         return "in a save"
     begun = len(list(out.glob("*/*/checkpoints/*")))
-    return f"in stage {begun}" if begun else "before the first save"
+    return f"between saves, {begun} stages stored"
 
 
 def main() -> None:
