@@ -65,7 +65,7 @@ def segment_max(x, segment_ids, num_segments, *, mask=None):
     best = jax.lax.stop_gradient(x) == _gather(top, ids)  # [e, ...]
     ties = jax.ops.segment_sum(best.astype(accumulator(x.dtype)), ids, num_segments)
     share = jnp.where(best, 1 / jnp.maximum(_gather(ties, ids), 1), 0).astype(x.dtype)
-    return with_derivative_of(top, jax.ops.segment_sum(jnp.where(best, x, 0) * share, ids, num_segments))
+    return with_derivative_of(top, jax.ops.segment_sum(x * share, ids, num_segments))
 
 
 def segment_softmax(x, segment_ids, num_segments, *, mask=None):
