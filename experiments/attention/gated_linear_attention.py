@@ -63,17 +63,17 @@ class Config:
     features: int = setting(64, "width of a language model", low=8)
     heads: int = setting(4, "heads of a language model", low=1)
     rate: float = setting(5e-3, "AdamW's peak learning rate on text", low=0.0)
+    chunk: int = setting(16, "steps of a chunk in training; a power of two", low=1)
     extra: bool = setting(True, "also the arms that no claim needs: scalar gate, tau = 16 on recall, softmax")
     timed: tuple[int, ...] = setting((1024, 4096), "lengths to time, in ascending order", low=16)
 
 
 PRESETS = {
-    "smoke": Config(
-        1, 20, 32, 4, 16, steps=5, length=32, batch=4, layers=1, features=16, heads=2, extra=False, timed=(64, 128)
-    ),
+    "smoke": Config(1, 20, 16, 4, 16, steps=5, length=16, batch=4, layers=1, features=16, heads=2, chunk=4, extra=False,
+                    timed=(64, 128)),
     "default": Config(),
     "paper": Config(
-        text="file", steps=30_000, length=2048, batch=256, layers=24, features=1024, rate=3e-4, timed=(2048, 16384)
+        text="file", chunk=64, steps=30_000, length=2048, batch=256, layers=24, features=1024, rate=3e-4, timed=(2048, 16384)
     ),
 }
 
@@ -97,7 +97,7 @@ def adamw(rate, steps):
 def recall(config, runner):
     """Accuracy at queries, and the gate at resets, for each mixer; then where there is nothing to forget."""
     decays = tuple(retnet_log_decays(2, 3.0, 6.0).tolist())
-    gated = partial(GatedLinearAttention, 2, config.recall_features, tau=4.0, decays=decays, chunk=16)
+    gated = partial(GatedLinearAttention, 2, config.recall_features, tau=4.0, decays=decays, chunk=config.chunk)
     arms = {form: partial(gated, variant=form) for form in FORMS}
     if config.extra:
         arms |= {"scalar": partial(gated, variant="scalar"), "full tau 16": partial(gated, tau=16.0)}
@@ -160,9 +160,9 @@ def language(config, runner):
     tokens, vocabulary = data.characters(text, 64, lower=True)
     train, held_out = data.split_by_position(tokens, (0.9, 0.1))
     held_out = data.all_windows(held_out, config.length)
-    arms = {form: partial(GatedLinearAttention, config.heads, variant=form, chunk=16) for form in FORMS}
+    arms = {form: partial(GatedLinearAttention, config.heads, variant=form, chunk=config.chunk) for form in FORMS}
     if config.extra:
-        arms["scalar"] = partial(GatedLinearAttention, config.heads, variant="scalar", chunk=16)
+        arms["scalar"] = partial(GatedLinearAttention, config.heads, variant="scalar", chunk=config.chunk)
         arms["softmax"] = partial(Attention, config.heads, causal=True, rotary=True)
     results = {}
     for arm, mixer in arms.items():

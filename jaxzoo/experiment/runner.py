@@ -133,12 +133,11 @@ class Runner:
         """
         stage = self._open(name, "map", 1, inputs)
         arguments = (self._keys(name), *inputs)
-        shape = jax.eval_shape(function, *jax.eval_shape(take, arguments, 0))
+        pure, constants, shape = hoist(function, *jax.eval_shape(take, arguments, 0))
         with self._progress.stage(name, 1) as bar:
             out = stage.restore(jax.tree.map(lambda x: jax.ShapeDtypeStruct((self.seeds, *x.shape), x.dtype), shape))
             if out is None:
                 bar.compiling()
-                pure, constants = hoist(function, *take(arguments, 0))
                 mapped, stage.compile_seconds = over_seeds(pure, (constants,), arguments, way=self._way)
                 begin = time.perf_counter()
                 bar.running(0, {})

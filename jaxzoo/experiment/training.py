@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxzoo.experiment.seeds import over_seeds, take
 from jaxzoo.experiment.stage import Stage
-from jaxzoo.train.loop import Trained, check_task, hoist, make_advance, strong
+from jaxzoo.train.loop import Traced, Trained, make_advance, trace_task
 from jaxzoo.train.task import Task
 
 CHUNK_SECONDS = 1.0
@@ -48,7 +48,8 @@ def train_seeds(
     """
     pairs = jax.vmap(jax.random.split)(keys)  # [s, 2]
     first, run_keys = (pairs[:, 0], *inputs), pairs[:, 1]
-    like = shapes(task, keys.shape[0], first, stage.total, len(stops))
+    traced = trace_task(task, *jax.eval_shape(take, first, 0))
+    like = shapes(traced, keys.shape[0], stage.total, len(stops))
     trained = stage.restore(like)
     if trained is not None:
         trained = Trained(trained.state, *jax.tree.map(np.array, trained[1:]))
@@ -58,8 +59,8 @@ def train_seeds(
     bar.compiling()
     begin = time.perf_counter()
     if trained is None:
-        trained = Trained(initial(task, first, way), *jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like[1:]))
-    chunk = compile_chunk(task, trained, run_keys, stops, way)
+        trained = Trained(initial(traced, first, way), *jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like[1:]))
+    chunk = compile_chunk(traced, trained.state, run_keys, stops, way)
     stage.compile_seconds += time.perf_counter() - begin
     length = 1
     while stage.step < stage.total:
@@ -79,33 +80,28 @@ def train_seeds(
     return trained._replace(state=poison(trained.state, [failure["seed"] for failure in stage.failures]))
 
 
-def shapes(task: Task, seeds: int, first: tuple, steps: int, evaluations: int) -> Trained:
-    """Shapes and dtypes of the whole training; refuses a task that breaks its contract before anything compiles."""
-    state, scalars, evaluated = check_task(task, *jax.eval_shape(take, first, 0))
+def shapes(traced: Traced, seeds: int, steps: int, evaluations: int) -> Trained:
+    """Shapes and dtypes of the whole training."""
     return Trained(
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), state),
-        {name: jax.ShapeDtypeStruct((seeds, steps), x.dtype) for name, x in scalars.items()},
-        {name: jax.ShapeDtypeStruct((seeds, evaluations), x.dtype) for name, x in evaluated.items()},
+        jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), traced.init.out),
+        {name: jax.ShapeDtypeStruct((seeds, steps), x.dtype) for name, x in traced.update.out[1].items()},
+        {name: jax.ShapeDtypeStruct((seeds, evaluations), x.dtype) for name, x in traced.evaluate.out.items()},
     )
 
 
-def initial(task: Task, first: tuple, way: str | None) -> Any:
+def initial(traced: Traced, first: tuple, way: str | None) -> Any:
     """The initial states, leaves [s, ...]."""
-    init, constants = hoist(lambda key, *inputs: strong(task.init(key, *inputs)), *take(first, 0))
-    return over_seeds(init, (constants,), first, way=way)[0]((constants,), first)
+    shared = (traced.init.constants,)
+    return over_seeds(traced.init.pure, shared, first, way=way)[0](shared, first)
 
 
-def compile_chunk(task: Task, trained: Trained, run_keys: jax.Array, stops: np.ndarray, way: str | None) -> Callable:
+def compile_chunk(traced: Traced, states: Any, run_keys: jax.Array, stops: np.ndarray, way: str | None) -> Callable:
     """Compiles update and evaluation; returns `chunk(trained, start, stop) -> states`, which fills in the scalars."""
-    states = trained.state
-    state, key = take((states, run_keys), 0)
-    scalars = jax.tree.map(lambda x: jax.ShapeDtypeStruct((), x.dtype), trained.history)
-    update, constants = hoist(task.update, state, key)
+    constants, measured = traced.update.constants, traced.evaluate.constants
     capacity = min(int(np.diff(stops, prepend=0).max()), CAPACITY)
     bounds = (jnp.int32(0), jnp.int32(0))
-    advance, _ = over_seeds(make_advance(update, scalars, capacity), (constants, *bounds), (states, run_keys), way=way)
-    evaluate, measured = hoist(task.evaluate, state)
-    evaluate, _ = over_seeds(evaluate, (measured,), (states,), way=way)
+    advance, _ = over_seeds(make_advance(traced.update, capacity), (constants, *bounds), (states, run_keys), way=way)
+    evaluate, _ = over_seeds(traced.evaluate.pure, (measured,), (states,), way=way)
 
     def chunk(trained, start, stop):
         count = stop - start

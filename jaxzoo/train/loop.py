@@ -26,8 +26,22 @@ class Trained(NamedTuple):
     evaluations: dict[str, Any]
 
 
-def hoist(function: Callable, *example: Any) -> tuple[Callable, list[jax.Array]]:
-    """Turns the arrays that `function` closes over into arguments.
+class Hoisted(NamedTuple):
+    """A function whose closed-over arrays have become arguments.
+
+    Attributes:
+      pure: `pure(constants, *arguments)`; closes over no array.
+      constants: the arrays.
+      out: shapes and dtypes of what it returns.
+    """
+
+    pure: Callable
+    constants: list[jax.Array]
+    out: Any
+
+
+def hoist(function: Callable, *example: Any) -> Hoisted:
+    """Turns the arrays that `function` closes over into arguments; traces it once.
 
     A data set closed over would become a constant of the compiled program, which costs compile time and memory in
     proportion to its size.
@@ -37,17 +51,19 @@ def hoist(function: Callable, *example: Any) -> tuple[Callable, list[jax.Array]]
       *example: arguments, or their `jax.ShapeDtypeStruct`.
 
     Returns:
-      `(pure, constants)` with `pure(constants, *arguments) == function(*arguments)`; `pure` closes over no array.
+      `Hoisted`, with `pure(constants, *arguments) == function(*arguments)`.
     """
-    constants = jax.make_jaxpr(function)(*example).consts
+    jaxpr, out = jax.make_jaxpr(function, return_shape=True)(*example)
+    mesh = jax.sharding.get_abstract_mesh()
 
     def pure(constants, *arguments):
-        # Traced anew in the context of the call: a jaxpr is bound to the mesh under which it was made, and pmap has one.
-        jaxpr, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        flat = jaxpr_as_fun(ClosedJaxpr(jaxpr.jaxpr, constants))(*jax.tree.leaves(arguments))
+        # A jaxpr is bound to the mesh under which it was made, and pmap has one of its own.
+        same = jax.sharding.get_abstract_mesh() == mesh
+        here = jaxpr if same else jax.make_jaxpr(function)(*arguments)
+        flat = jaxpr_as_fun(ClosedJaxpr(here.jaxpr, constants))(*jax.tree.leaves(arguments))
         return jax.tree.unflatten(jax.tree.structure(out), flat)
 
-    return pure, list(constants)
+    return Hoisted(pure, list(jaxpr.consts), out)
 
 
 def strong(tree: Any) -> Any:
@@ -60,7 +76,15 @@ def strong(tree: Any) -> Any:
     return jax.tree.map(leaf, tree)
 
 
-def check_task(task: Task, key: jax.Array, *inputs: Any) -> tuple[State, dict, dict]:
+class Traced(NamedTuple):
+    """A task's three functions, traced and hoisted; `update.out` is (state, scalars), `evaluate.out` scalars."""
+
+    init: Hoisted
+    update: Hoisted
+    evaluate: Hoisted
+
+
+def trace_task(task: Task, key: jax.Array, *inputs: Any) -> Traced:
     """Traces a task without compiling it and refuses one whose loop could not be compiled.
 
     Args:
@@ -69,47 +93,52 @@ def check_task(task: Task, key: jax.Array, *inputs: Any) -> tuple[State, dict, d
       *inputs: the inputs of `task.init`, or their shapes.
 
     Returns:
-      Shapes and dtypes of the state, of `update`'s scalars and of `evaluate`'s scalars.
+      `Traced`.
 
     Raises:
       TypeError: `update` changes the state's structure, shapes or dtypes, or a scalar is not a scalar.
     """
-    state = jax.eval_shape(lambda key, *inputs: strong(task.init(key, *inputs)), key, *inputs)
-    out = jax.eval_shape(task.update, state, key)
-    if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], dict)):
-        raise TypeError(f"task.update: expected (state, scalars), the latter a dict, got {type(out).__name__}")
-    after, scalars = jax.eval_shape(lambda state, key: strong(task.update(state, key)), state, key)
-    if jax.tree.structure(after) != jax.tree.structure(state):
+    init = hoist(lambda key, *inputs: strong(task.init(key, *inputs)), key, *inputs)
+    update = hoist(lambda state, key: strong(task.update(state, key)), init.out, key)
+    evaluate = hoist(lambda state: strong(task.evaluate(state)), init.out)
+    if not (isinstance(update.out, tuple) and len(update.out) == 2 and isinstance(update.out[1], dict)):
+        raise TypeError(f"task.update: expected (state, scalars), the latter a dict, got {type(update.out).__name__}")
+    if not isinstance(evaluate.out, dict):
+        raise TypeError(f"task.evaluate: expected a dict of scalars, got {type(evaluate.out).__name__}")
+    _check_state(init.out, update.out[0])
+    for source, scalars in (("update", update.out[1]), ("evaluate", evaluate.out)):
+        for name, value in scalars.items():
+            if getattr(value, "shape", None) != ():
+                raise TypeError(
+                    f"task.{source}: scalar {name!r}: expected shape (), got {jax.tree.map(jnp.shape, value)}"
+                )
+    if "step" in evaluate.out:
+        raise TypeError("task.evaluate: the name 'step' is taken by the number of updates; rename that scalar")
+    return Traced(init, update, evaluate)
+
+
+def _check_state(before: State, after: State) -> None:
+    """Refuses an update that does not return a state like the one it got."""
+    if jax.tree.structure(after) != jax.tree.structure(before):
         raise TypeError(
             "task.update: expected a state of the structure that task.init made, "
-            f"{jax.tree.structure(state)}, got {jax.tree.structure(after)}"
+            f"{jax.tree.structure(before)}, got {jax.tree.structure(after)}"
         )
-    for (path, a), b in zip(jax.tree.leaves_with_path(state), jax.tree.leaves(after), strict=True):
+    for (path, a), b in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
         if (a.shape, a.dtype) != (b.shape, b.dtype):
             raise TypeError(
                 f"task.update: state{jax.tree_util.keystr(path)} was {a.dtype}{list(a.shape)} from task.init "
                 f"and came back {b.dtype}{list(b.shape)}; keep shapes and dtypes fixed"
             )
-    evaluated = jax.eval_shape(task.evaluate, state)
-    if not isinstance(evaluated, dict):
-        raise TypeError(f"task.evaluate: expected a dict of scalars, got {type(evaluated).__name__}")
-    for source, names in (("update", scalars), ("evaluate", evaluated)):
-        for name, value in names.items():
-            if getattr(value, "shape", ()) != ():
-                raise TypeError(f"task.{source}: scalar {name!r}: expected shape (), got {value.shape}")
-    if "step" in evaluated:
-        raise TypeError("task.evaluate: the name 'step' is taken by the number of updates; rename that scalar")
-    return state, scalars, evaluated
 
 
-def make_advance(update: Callable, scalars: dict, capacity: int) -> Callable:
+def make_advance(update: Hoisted, capacity: int) -> Callable:
     """Compiles to a loop over steps whose length is data, so that chunks of any length share one program.
 
     The key of step i is `fold_in(key, i)` and never sits in the carry: any chunking gives the same stream.
 
     Args:
-      update: `update(constants, state, key) -> (state, scalars)`.
-      scalars: their shapes and dtypes, from `check_task`.
+      update: of a task.
       capacity: the most steps of one call.
 
     Returns:
@@ -120,10 +149,10 @@ def make_advance(update: Callable, scalars: dict, capacity: int) -> Callable:
     def advance(constants, start, count, state, key):
         def step(i, carry):
             state, history = carry
-            state, values = update(constants, state, jax.random.fold_in(key, start + i))
-            return strong(state), {name: history[name].at[i].set(value) for name, value in values.items()}
+            state, values = update.pure(constants, state, jax.random.fold_in(key, start + i))
+            return state, {name: history[name].at[i].set(value) for name, value in values.items()}
 
-        history = {name: jnp.zeros(capacity, value.dtype) for name, value in scalars.items()}
+        history = {name: jnp.zeros(capacity, value.dtype) for name, value in update.out[1].items()}
         return lax.fori_loop(0, count, step, (state, history))
 
     return advance
@@ -157,17 +186,16 @@ def fit(task: Task, key: jax.Array, steps: int, *inputs: Any, evaluate_every: in
       `Trained`, without a seed axis.
 
     Raises:
-      TypeError: the task breaks its contract (`check_task`).
+      TypeError: the task breaks its contract (`trace_task`).
       ValueError: `steps` or `evaluate_every` below 1.
     """
     stops = milestones(steps, evaluate_every)
     key_init, key_run = jax.random.split(key)
-    shape, scalars, _ = check_task(task, key_init, *inputs)
-    update, constants = hoist(task.update, shape, key_run)
-    evaluate, measured = hoist(task.evaluate, shape)
-    evaluate = jax.jit(evaluate)
-    advance = jax.jit(make_advance(update, scalars, int(np.diff(stops, prepend=0).max())), donate_argnums=3)
-    state = jax.jit(lambda key, *inputs: strong(task.init(key, *inputs)))(key_init, *inputs)
+    traced = trace_task(task, key_init, *inputs)
+    constants, measured = traced.update.constants, traced.evaluate.constants
+    advance = jax.jit(make_advance(traced.update, int(np.diff(stops, prepend=0).max())), donate_argnums=3)
+    evaluate = jax.jit(traced.evaluate.pure)
+    state = jax.jit(traced.init.pure)(traced.init.constants, key_init, *inputs)
     history, evaluations = [], []
     for start, stop in zip((0, *stops[:-1]), stops, strict=True):
         state, values = advance(constants, start, stop - start, state, key_run)

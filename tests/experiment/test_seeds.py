@@ -7,15 +7,20 @@ import optax
 import pytest
 
 from jaxzoo.experiment.seeds import _EXECUTABLES, WAYS, default_way, over_seeds, seed_count, seed_mesh
-from jaxzoo.train.loop import make_advance
+from jaxzoo.train import Task
+from jaxzoo.train.loop import make_advance, trace_task
 
-X = np.linspace(-1, 1, 32, dtype=np.float32).reshape(16, 2)
+X = jnp.asarray(np.linspace(-1, 1, 32, dtype=np.float32).reshape(16, 2))
 
 
-def step(constants, state, key):
-    """One update of a small net whose biases start at zero, alike for all seeds."""
-    (x,) = constants
-    x = x[jax.random.randint(key, (8,), 0, 16)]
+def init(key):
+    """A small net whose biases start at zero, alike for all seeds."""
+    return {"w": jax.random.normal(key, (2, 3)), "b": jnp.zeros(3)}
+
+
+def update(state, key):
+    """One step of gradient descent; closes over the data."""
+    x = X[jax.random.randint(key, (8,), 0, 16)]
 
     def loss(p):
         return jnp.mean((jnp.tanh(x @ p["w"] + p["b"][None]).sum(-1) - x[:, 0] - 0.3) ** 2)
@@ -25,12 +30,12 @@ def step(constants, state, key):
 
 
 def train(way, seeds, steps=5):
-    keys = jax.random.split(jax.random.key(0), seeds)
-    states = {"w": jax.vmap(lambda key: jax.random.normal(key, (2, 3)))(keys), "b": jnp.zeros((seeds, 3))}
-    runs = jax.random.split(jax.random.key(1), seeds)
-    advance = make_advance(step, {"loss": jax.ShapeDtypeStruct((), jnp.float32)}, steps)
-    shared = ([jnp.asarray(X)], jnp.int32(0), jnp.int32(steps))
-    mapped, seconds = over_seeds(advance, shared, (states, runs), way=way)
+    keys, runs = (jax.random.split(jax.random.key(i), seeds) for i in range(2))
+    traced = trace_task(Task(init, update), jax.random.key(2))
+    assert [c.shape for c in traced.update.constants] == [X.shape]
+    shared = (traced.update.constants, jnp.int32(0), jnp.int32(steps))
+    states = jax.vmap(init)(keys)
+    mapped, seconds = over_seeds(make_advance(traced.update, steps), shared, (states, runs), way=way)
     assert seconds > 0
     return jax.tree.map(np.asarray, mapped(shared, (states, runs)))
 

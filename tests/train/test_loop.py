@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxzoo.train import Task, fit
-from jaxzoo.train.loop import check_task, hoist, milestones
+from jaxzoo.train.loop import hoist, milestones, trace_task
 
 
 def drift(rate=0.5):
@@ -67,7 +67,7 @@ def test_no_chunk_after_the_first_is_traced():
 
 def test_hoist_leaves_no_constant_in_the_program():
     table = jnp.arange(4096.0)
-    pure, constants = hoist(lambda i: table[i] * 2.0, jnp.int32(0))
+    pure, constants, _ = hoist(lambda i: table[i] * 2.0, jnp.int32(0))
     assert [c.shape for c in constants] == [(4096,)]
     np.testing.assert_array_equal(pure(constants, jnp.int32(7)), 14.0)
     assert "dense<" not in jax.jit(pure).lower(constants, jnp.int32(0)).as_text().split("4096xf32>")[0]
@@ -76,7 +76,7 @@ def test_hoist_leaves_no_constant_in_the_program():
 
 def test_hoist_keeps_gradients():
     weight = jnp.array([1.0, 2.0, 3.0])
-    pure, constants = hoist(lambda x: jnp.sum(weight * x**2), jnp.zeros(3))
+    pure, constants, _ = hoist(lambda x: jnp.sum(weight * x**2), jnp.zeros(3))
     x = jnp.array([1.0, -1.0, 0.5])
     np.testing.assert_allclose(jax.grad(pure, argnums=1)(constants, x), 2 * weight * x)
 
@@ -96,12 +96,12 @@ def test_hoist_keeps_gradients():
 )
 def test_a_task_that_breaks_the_contract_is_refused(update, says):
     with pytest.raises(TypeError, match=says):
-        check_task(drift()._replace(update=update), jax.random.key(0))
+        trace_task(drift()._replace(update=update), jax.random.key(0))
 
 
 def test_an_evaluation_named_step_is_refused():
     with pytest.raises(TypeError, match="'step' is taken"):
-        check_task(drift()._replace(evaluate=lambda s: {"step": s["x"]}), jax.random.key(0))
+        trace_task(drift()._replace(evaluate=lambda s: {"step": s["x"]}), jax.random.key(0))
 
 
 def test_a_weakly_typed_state_is_made_definite():
