@@ -53,9 +53,9 @@ def roof() -> dict[str, float]:
     x = jnp.asarray(np.random.default_rng(SEED).normal(size=(64, 1024, 1024)), jnp.float32)
     m = x[:2].reshape(2048, 1024)
     copy, product = jax.jit(lambda x: x + 1), jax.jit(lambda m: m @ m.T)
-    seconds = [
-        _interleaved({"f": functools.partial(_blocked, f, a)}, 7)["f"]["min_s"] for f, a in ((copy, x), (product, m))
-    ]
+    runs = {"copy": functools.partial(_blocked, copy, x), "product": functools.partial(_blocked, product, m)}
+    times = _interleaved(runs, 7)
+    seconds = [times[name]["min_s"] for name in runs]
     return {"bytes_per_s": 2 * x.nbytes / seconds[0], "operations_per_s": 2 * 2048 * 2048 * 1024 / seconds[1]}
 
 

@@ -11,6 +11,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxzoo_kernels import explain, gated_linear_attention, gated_linear_attention_step
 from jaxzoo_kernels._core import relative_rms
+from jaxzoo_kernels.gated_linear_attention import parallel, xla
 from jaxzoo_kernels.gated_linear_attention.reference import gated_linear_attention as reference
 
 RNG = np.random.default_rng(0)
@@ -67,6 +68,18 @@ def test_values_and_final_state(gate, length):
     o, state = ours(*args, chunk=16)
     assert (o.dtype, state.dtype) == (jnp.float32, jnp.float32)
     check((o, state), reference(*args[:4], initial_state=args[4]))
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("length", [1, 21, 32])
+def test_all_chunks_at_once_equal_the_loop_over_chunks(gate, length):
+    q, k, v, log_a, state = inputs(length, gate, 1)
+    operands = [x for x in (q, k, v, log_a, state) if x is not None]
+    params = {"gate": gate, "chunk": 8, "scale": 0.3}
+    check(parallel.forward(*operands, **params), xla.forward(*operands, **params))
+    operands += [draw(*v.shape), draw(*state.shape)]
+    run = jax.jit(lambda *x: (parallel.backward(*x, **params), xla.backward(*x, **params)))
+    check(*run(*operands))
 
 
 def test_no_steps_return_the_initial_state():

@@ -72,38 +72,31 @@ def scalar_decays(log_a, precision):
     return jnp.exp(jnp.where(upto > 0, pairs, 0)) * upto, prefix, suffix, jnp.exp(jnp.sum(log_a))
 
 
-def forward(q, k, v, gates, state, precision):
-    """(o [c, dv], next state)."""
-    mm = lambda spec, x, y: jnp.einsum(spec, x, y, precision=precision)  # noqa: E731
+def inside(q, k, gates, precision):
+    """What does not need the state: A [c, c], q P, k R, and G ([dk, 1], [] or None without a gate)."""
     if not gates:
-        scores = jnp.tril(mm("td,sd->ts", q, k))
-        return mm("ts,sv->tv", scores, v) + mm("td,dv->tv", q, state), state + mm("sd,sv->dv", k, v)
+        return jnp.tril(jnp.einsum("td,sd->ts", q, k, precision=precision)), q, k, None
     (log_a,) = gates
     if log_a.ndim == 1:
         between, prefix, suffix, total = scalar_decays(log_a, precision)
-        scores = mm("td,sd->ts", q, k) * between
-        prefix, suffix = prefix[:, None], suffix[:, None]
-    else:
-        levels = decays(log_a)
-        scores = vector_scores(q, k, levels, precision)
-        prefix, suffix, total = levels[-1]
-        total = total[0][:, None]
-    o = mm("ts,sv->tv", scores, v) + mm("td,dv->tv", q * prefix, state)
-    return o, total * state + mm("sd,sv->dv", k * suffix, v)
+        scores = jnp.einsum("td,sd->ts", q, k, precision=precision) * between
+        return scores, q * prefix[:, None], k * suffix[:, None], total
+    levels = decays(log_a)
+    prefix, suffix, total = levels[-1]
+    return vector_scores(q, k, levels, precision), q * prefix, k * suffix, total[0][:, None]
+
+
+def forward(q, k, v, gates, state, precision):
+    """(o [c, dv], next state)."""
+    mm = lambda spec, x, y: jnp.einsum(spec, x, y, precision=precision)  # noqa: E731
+    scores, seen, left, total = inside(q, k, gates, precision)
+    kept = state if total is None else total * state
+    return mm("ts,sv->tv", scores, v) + mm("td,dv->tv", seen, state), kept + mm("sd,sv->dv", left, v)
 
 
 def next_state(k, v, gates, state, precision):
-    """The next state alone."""
-    if not gates:
-        return state + jnp.einsum("sd,sv->dv", k, v, precision=precision)
-    (log_a,) = gates
-    if log_a.ndim == 1:
-        _, _, suffix, total = scalar_decays(log_a, precision)
-        suffix = suffix[:, None]
-    else:
-        _, suffix, total = decays(log_a)[-1]
-        total = total[0][:, None]
-    return total * state + jnp.einsum("sd,sv->dv", k * suffix, v, precision=precision)
+    """The next state alone: what only the scores need is never computed."""
+    return forward(k, k, v, gates, state, precision)[1]
 
 
 def backward(q, k, v, gates, state, ct_o, ct_state, precision):

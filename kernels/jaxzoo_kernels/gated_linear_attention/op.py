@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core import Op
-from . import xla
+from . import parallel, xla
 
 
 def _forward_shapes(*operands, gate, chunk, scale):
@@ -60,7 +60,8 @@ def _jvp_of_lax(function):
 
 forward = Op(
     "gated_linear_attention",
-    xla=xla.forward,
+    xla=parallel.forward,
+    xla_cpu=xla.forward,
     shapes=_forward_shapes,
     operations=_operations,
     kernels={
@@ -80,7 +81,8 @@ tangent = Op(
 )
 backward = Op(
     "gated_linear_attention_backward",
-    xla=xla.backward,
+    xla=parallel.backward,
+    xla_cpu=xla.backward,
     shapes=_backward_shapes,
     operations=lambda *operands, **params: 3 * _operations(*operands, **params),
     kernels={

@@ -21,7 +21,7 @@ def split(operands, gate: str):
 def forward(*operands, gate: str, chunk: int, scale: float, in_place: bool = True):
     """[o, last state]."""
     q, k, v, gates, (state,) = split(operands, gate)
-    size, precision = _plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk)
     if q.shape[1] == 0:
         return [v, state]
     run = _per_head(functools.partial(one.forward, precision=precision))
@@ -38,7 +38,7 @@ def forward(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
 def backward(*operands, gate: str, chunk: int, scale: float, in_place: bool = True):
     """[cotangents of q, k, v, the gate if there is one, and of the initial state]."""
     q, k, v, gates, (state, ct_o, ct_last) = split(operands, gate)
-    size, precision = _plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk)
     if q.shape[1] == 0:
         return [q, k, v, *gates, ct_last]
     inputs, dtype = (q, k, v, *gates), state.dtype
@@ -69,7 +69,7 @@ def tangent(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
     return jax.jvp(lambda *args: run(*args), tuple(operands[:count]), tuple(operands[count:]))[1]
 
 
-def _plan(q, gate, chunk):
+def plan(q, gate, chunk):
     """The chunk to use, a power of two no longer than needed, and the precision of the products."""
     limit = min(chunk, VECTOR_CHUNK) if gate == "vector" else chunk
     size = min(limit, 1 << max(q.shape[1] - 1, 0).bit_length())
@@ -81,7 +81,7 @@ def _per_head(function):
     return jax.vmap(jax.vmap(function))
 
 
-def _padded(x, size):
+def padded(x, size):
     """Zeros after the end: a gate of log 0 keeps the state, a key of 0 adds nothing to it."""
     missing = -x.shape[1] % size
     return jnp.pad(x, [(0, missing if axis == 1 else 0) for axis in range(x.ndim)]) if missing else x
@@ -97,16 +97,16 @@ def _over_chunks(body, carry, inputs, likes, size, reverse, in_place, per_chunk=
     In place, each chunk is cut from the operands and written into the results where it lies, which keeps it in cache
     from its first use to its last. A scan over arrays cut up beforehand is what differentiates well.
     """
-    inputs, t = tuple(_padded(x, size) for x in inputs), likes[0].shape[1]
+    inputs, t = tuple(padded(x, size) for x in inputs), likes[0].shape[1]
     count = inputs[0].shape[1] // size
 
     def given(chunks, extra):
         return chunks if per_chunk is None else (chunks, extra)
 
     if not in_place:
-        cut = tuple(_cut(x, size) for x in inputs)
-        carry, outputs = lax.scan(lambda c, x: body(c, given(*x)), carry, (cut, per_chunk), reverse=reverse)
-        return carry, tuple(_heads_last(x)[:, :t] for x in outputs)
+        pieces = tuple(cut(x, size) for x in inputs)
+        carry, outputs = lax.scan(lambda c, x: body(c, given(*x)), carry, (pieces, per_chunk), reverse=reverse)
+        return carry, tuple(heads_last(x)[:, :t] for x in outputs)
 
     def step(i, state):
         carry, outputs = state
@@ -124,10 +124,10 @@ def _over_chunks(body, carry, inputs, likes, size, reverse, in_place, per_chunk=
 
 def _states_before(body, state, inputs, size, in_place):
     """The state before every chunk, [chunks, b, h, dk, dv]."""
-    inputs = tuple(_padded(x, size) for x in inputs)
+    inputs = tuple(padded(x, size) for x in inputs)
     count = inputs[0].shape[1] // size
     if not in_place:
-        return lax.scan(body, state, tuple(_cut(x, size) for x in inputs))[1]
+        return lax.scan(body, state, tuple(cut(x, size) for x in inputs))[1]
 
     def step(i, carried):
         state, states = carried
@@ -138,13 +138,13 @@ def _states_before(body, state, inputs, size, in_place):
     return lax.fori_loop(0, count, step, (state, lax.empty((count, *state.shape), state.dtype)))[1]
 
 
-def _cut(x, size):
+def cut(x, size):
     """[b, t, h, ..] -> [chunks, b, h, size, ..]."""
     b, t, h, *rest = x.shape
     return jnp.moveaxis(x.reshape(b, t // size, size, h, *rest), (1, 3), (0, 2))
 
 
-def _heads_last(x):
+def heads_last(x):
     """[chunks, b, h, size, ..] -> [b, t, h, ..]."""
     count, b, h, size, *rest = x.shape
     return jnp.moveaxis(x, (0, 2), (1, 3)).reshape(b, count * size, h, *rest)
