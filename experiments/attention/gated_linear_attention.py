@@ -208,7 +208,7 @@ def timing(config, runner):
     def grow(key):
         seconds = {"gla": [], "softmax": []}
         for length in config.timed:
-            q, k, v = jax.random.normal(key, (3, length, 4, 64))
+            q, k, v = jax.random.normal(jax.random.fold_in(key, length), (3, length, 4, 64))
             log_a = jnp.full(q.shape, -0.1)
             forms = {
                 "gla": jax.jit(lambda q, k, v, log_a: gla_chunked(q, k, v, log_a)[0]),

@@ -161,7 +161,7 @@ class Runner:
         """
         stage = self._open(name, "each", self.seeds, inputs)
         keys = self._keys(name)
-        with self._progress.stage(name, self.seeds) as bar:
+        with self._progress.stage(name, self.seeds, unit="seeds") as bar:
             done = stage.restore(None) or {}
             while stage.step < self.seeds:
                 bar.running(stage.step, {})

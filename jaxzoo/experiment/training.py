@@ -56,6 +56,7 @@ def train_seeds(
         between_chunks(trained, 0)
         if stage.step == stage.total:
             return trained
+        bar.note(f"goes on from step {stage.step}")
     bar.compiling()
     begin = time.perf_counter()
     if trained is None:
