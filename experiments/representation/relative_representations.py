@@ -50,6 +50,7 @@ class Config:
     rate: float = setting(1e-3, "Adam's learning rate", low=0.0)
     anchors: int = setting(150, "k, the number of anchors; 300 to 500 in the paper", low=1, high=400)
     sweep: tuple[int, ...] = setting((2, 5, 10, 30, 400), "other k, for the curve", low=1, high=400)
+    others: tuple[str, ...] = setting(("relu", "deep"), "other encoders to stitch from", choices=("relu", "deep"))
     vocabulary: int = setting(1200, "most frequent words that get a vector", low=20)
     dim: int = setting(64, "size of a word vector", low=1)
     epochs: int = setting(6, "passes of the skip-gram over all pairs of neighbours", low=1)
@@ -58,7 +59,9 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(2, steps=30, anchors=20, sweep=(2,), vocabulary=60, dim=8, epochs=1, graphs=4, graph_steps=20),
+    "smoke": Config(
+        2, steps=30, anchors=20, sweep=(), others=(), vocabulary=60, dim=8, epochs=1, graphs=4, graph_steps=20
+    ),
     "default": Config(),
     "paper": Config(seeds=10, images="mnist", steps=20_000, anchors=300, epochs=20, graphs=300, graph_steps=500),
 }
@@ -130,7 +133,7 @@ def images(config, runner):
     sweep[config.anchors] = results["relative"]
     results["sweep_k"] = np.tile(list(sweep), (runner.seeds, 1))
     results["sweep"] = np.stack([others(t) for t in sweep.values()], axis=1)  # [s, len(sweep)]
-    for name in ("relu", "deep"):
+    for name in config.others:
         model, nets = fit_autoencoder(name, anchors, name)
         encode = compose(encoder(name), decoder(x.shape[1]), anchors)
         results[f"{name}_to_tanh"] = runner.map(
