@@ -1,15 +1,20 @@
 """Kernels for JAX: one function per op, the best implementation chosen for each platform as the program is lowered."""
 
 from ._core import explain
+from .binary_matmul import binary_matmul, pack_bits
 from .gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from .l_mul import l_mul, l_mul_matmul
 from .linear_recurrence import linear_recurrence
+from .quantized_matmul import quantized_matmul
 
 __all__ = [
+    "binary_matmul",
     "explain",
     "gated_linear_attention",
     "gated_linear_attention_step",
     "l_mul",
     "l_mul_matmul",
     "linear_recurrence",
+    "pack_bits",
+    "quantized_matmul",
 ]

@@ -10,7 +10,7 @@ from jax import lax
 
 from .checks import check_shape
 
-UNROLL = 8  # terms per pass over the accumulator
+BLOCK = 4  # terms per pass over the accumulator; XLA may write so many of them out before it adds them
 
 
 def check_matmul(names, x, y) -> None:
@@ -54,25 +54,24 @@ def outer_sum(term, left, right, dtype):
     """sum_k term(left_k, right_k), a few k at a time: [g, m, k, n] is never in memory.
 
     Args:
-        term: `term(*left_k, *right_k)`, arrays [g or 1, m, 1] and [g or 1, 1, n] -> [g, m, n] of `dtype`.
+        term: `term(*left_k, *right_k)`, arrays [g or 1, m, k, 1] and [g or 1, 1, k, n] -> [g, m, k, n] of `dtype`.
         left: tuple of [g or 1, m, k]. right: tuple of [g or 1, k, n].
         dtype: of the accumulator.
 
     Returns:
-        [g, m, n]. Terms are added within a group of `UNROLL` first, which also keeps long sums accurate.
+        [g, m, n]. Terms are added within a block of `BLOCK` first, which also keeps long sums accurate.
     """
     (g_left, m, k), (g_right, _, n) = left[0].shape, right[0].shape
-    left = [jnp.moveaxis(x, 2, 0)[..., None] for x in left]  # [k, g or 1, m, 1]
-    right = [jnp.moveaxis(x, 1, 0)[:, :, None] for x in right]  # [k, g or 1, 1, n]
-    whole = k - k % UNROLL
+    whole = k - k % BLOCK
 
     def partial(start, count):
-        rows = [lax.dynamic_slice_in_dim(x, start, count) for x in (*left, *right)]
-        return sum((term(*(x[i] for x in rows)) for i in range(1, count)), term(*(x[0] for x in rows)))
+        left_k = (lax.dynamic_slice_in_dim(x, start, count, 2)[..., None] for x in left)  # [g or 1, m, count, 1]
+        right_k = (lax.dynamic_slice_in_dim(x, start, count, 1)[:, None] for x in right)  # [g or 1, 1, count, n]
+        return jnp.sum(term(*left_k, *right_k), 2, dtype=dtype)
 
     total = jnp.zeros((max(g_left, g_right), m, n), dtype)
     if whole:
-        total = lax.fori_loop(0, whole // UNROLL, lambda i, total: total + partial(i * UNROLL, UNROLL), total)
+        total = lax.fori_loop(0, whole // BLOCK, lambda i, total: total + partial(i * BLOCK, BLOCK), total)
     return total + partial(whole, k - whole) if whole < k else total
 
 
