@@ -354,7 +354,11 @@ def test_matmul_in_a_shard_map(check_vma, semantics):
 def test_explain_and_one_trace():
     x = draw(3, 4)
     (op,) = explain(l_mul_matmul, x, x.T)
-    assert (op.op, op.operations, op.choices) == ("l_mul_matmul", 72, {"cpu": "xla", "cuda": "xla", "tpu": "xla"})
+    assert (op.op, op.operations, op.choices) == (
+        "l_mul_matmul",
+        72,
+        {"cpu": "xla", "cuda": "xla", "tpu": "pallas_tpu"},
+    )
     assert [op.op for op in explain(l_mul, x, x)] == ["l_mul"]
     l_mul_matmul(x, x.T)
     before = _l_mul_matmul._cache_size()

@@ -25,8 +25,11 @@ once per element of y.
 On today's CPUs, GPUs and TPUs L-Mul saves neither time nor energy: these functions are for studying its numerics.
 
 Left out because wrong: zeros mapped to the least exponent, so that no comparison is needed (0 times 1e30 is then not
-0); one sum of the full signed patterns, which breaks wherever the exponent over- or underflows. There is no Pallas
-kernel: every platform gets the lax form. It has been run on cpu; for cuda and tpu it is only lowered.
+0); one sum of the full signed patterns, which breaks wherever the exponent over- or underflows. Tried and dropped: more
+than 4 terms per pass in the lax form; on cpu XLA then writes them out before it adds them, and 8 or 16 were slower.
+
+The bits form has a Pallas TPU kernel, which has been interpreted and lowered and never compiled or run on a TPU. There
+is none for GPUs, where XLA gets the lax form; that has been run on cpu, and only lowered for cuda and tpu.
 
 Source: Luo and Sun, "Addition is All You Need for Energy-efficient Language Models" (arXiv 2410.00907), eq. 1;
 Mitchell, "Computer Multiplication and Division Using Binary Logarithms" (1962).
@@ -126,15 +129,17 @@ def l_mul_matmul(
         mantissa_bits, rounding: as in `l_mul`.
         gradient: "straight_through", the derivatives of x @ y; or, for "literal" alone, "piecewise", its own almost
             everywhere: G P(y)^T into x and P(x)^T G into y; second derivatives are then zero.
-        implementation: None or "xla", the only one.
+        implementation: None takes the best for each platform the program is compiled for; "xla" or "pallas_tpu" (bits
+            alone) take that one or raise.
 
     Returns:
         [..., m, n] of the operands' dtype, float32 for operands of 8 bits.
 
     Raises:
-        ValueError: an option or shape that doesn't fit. TypeError: a dtype that is none of these.
+        ValueError: an option or shape that doesn't fit. TypeError: a dtype that is none of these. NotImplementedError:
+            a named implementation that can't run, and why.
 
-    Source: Luo and Sun (arXiv 2410.00907), eq. 1 and Sec. 2.3.
+    Source: Luo and Sun (arXiv 2410.00907), eq. 1.
     """
     x, y, m = _checked(x, y, semantics, mantissa_bits, rounding, gradient)
     check_matmul(("x", "y"), x, y)

@@ -81,32 +81,45 @@ def _literal_matmul(x, y, mantissa_bits, rounding):
     return product(rest, power_y, dtype) + product(power_x, y, dtype)
 
 
-def _bits_matmul(x, y, mantissa_bits, rounding):
-    """Integer sums a + b - constant, all guards but those of infinity and NaN in one comparison per term.
+def bits_operands(x, y, mantissa_bits, rounding):
+    """What the sum of integer additions reads: of x (magnitude, sign), of y (addend, floor, sign); and their marks.
 
-    The product vanishes if a or b is 0, or if a + b falls below the least normal number plus the constant. With
-    floor_b = max(1, that - b), or more than any a where b is 0, all of these say a < floor_b.
+    addend = magnitude_y - constant, modulo 2^32. The product vanishes if x or y is 0, or if magnitude_x + addend falls
+    below the least normal number. With floor = max(1, that - addend), or more than any magnitude where y is 0, all of
+    these say magnitude_x < floor. What is not finite counts as 0 here; `marks`, signs with infinity and NaN in them,
+    are for `with_specials`.
     """
     dtype = accumulator(x.dtype)
     form = format_of(dtype)
     (sign_x, a), (sign_y, b) = (split(z.astype(dtype), mantissa_bits, rounding) for z in (x, y))
-    finite_x, finite_y = a <= form.largest, b <= form.largest
-    signs = (jnp.where(a == 0, 0, jnp.where(sign_x > 0, -1, 1)), jnp.where(b == 0, 0, jnp.where(sign_y > 0, -1, 1)))
-    marks = tuple(
-        jnp.where(finite, s.astype(dtype), z.astype(dtype))
-        for finite, s, z in zip((finite_x, finite_y), signs, (x, y), strict=True)
-    )
-    a, b = jnp.where(finite_x, a, 0), jnp.where(finite_y, b, 0)
-    constant = (form.bias << form.mantissa) - (1 << (form.mantissa - offset_bits(mantissa_bits)))
-    least, most = form.lane.type(constant + (1 << form.mantissa)), form.lane.type(constant + int(form.largest) + 1)
-    never = form.lane.type(jnp.iinfo(form.lane).max)
-    floor_b = jnp.where(b == 0, never, jnp.where(b < least, least - b, 1))
+    marks = []
+    for z, sign, magnitude in ((x, sign_x, a), (y, sign_y, b)):
+        unit = jnp.where(magnitude == 0, 0, jnp.where(sign > 0, -1, 1)).astype(dtype)
+        marks.append(jnp.where(magnitude <= form.largest, unit, z.astype(dtype)))
+    a, b = jnp.where(a <= form.largest, a, 0), jnp.where(b <= form.largest, b, 0)
+    constant = form.lane.type((form.bias << form.mantissa) - (1 << (form.mantissa - offset_bits(mantissa_bits))))
+    least = constant + form.lane.type(1 << form.mantissa)
+    never = form.sign - form.lane.type(1)
+    floor = jnp.where(b == 0, never, jnp.where(b < least, least - b, 1))
+    return (a, sign_x), (b - constant, floor, sign_y), marks
 
-    def term(a, sign_x, b, floor_b, sign_y):
-        magnitude = jnp.where(a >= floor_b, jnp.minimum(a + b, most) - constant, 0)
+
+def with_specials(total, marks):
+    """`total` with the IEEE products of infinities and NaNs added.
+
+    Products of signs are finite and those of infinities and NaNs are not: a plain product finds what they add.
+    """
+    special = product(*marks, total.dtype)
+    return jnp.where(jnp.isfinite(special), total, total + special)
+
+
+def _bits_matmul(x, y, mantissa_bits, rounding):
+    dtype = accumulator(x.dtype)
+    infinity = format_of(dtype).largest + format_of(dtype).lane.type(1)
+
+    def term(a, sign_x, addend, floor, sign_y):
+        magnitude = jnp.where(a >= floor, jnp.minimum(a + addend, infinity), 0)
         return join(magnitude | (sign_x ^ sign_y), dtype)
 
-    total = outer_sum(term, (a, sign_x), (b, floor_b, sign_y), dtype)
-    # Products of signs are finite and those of infinities and NaNs are not: a plain product finds what they add.
-    special = product(*marks, dtype)
-    return jnp.where(jnp.isfinite(special), total, total + special)
+    left, right, marks = bits_operands(x, y, mantissa_bits, rounding)
+    return with_specials(outer_sum(term, left, right, dtype), marks)

@@ -57,7 +57,8 @@ def quantized_matmul(x, w, w_scale, *, x_scale=None, implementation: str | None 
     Raises:
         ValueError: shapes or groups that don't fit. TypeError: a dtype, or pair of dtypes, that is none of these.
 
-    Source: Jacob et al. (arXiv 1712.05877), eq. 4, with zero points of 0; groups: Dettmers et al. (arXiv 2110.02861).
+    Source: Jacob et al. (arXiv 1712.05877), eqs. 2 to 4, zero points being 0; groups: Dettmers et al. (arXiv
+    2110.02861).
     """
     x, w, w_scale = (jnp.asarray(z) for z in (x, w, w_scale))
     scales = [w_scale] if x_scale is None else [w_scale, jnp.asarray(x_scale)]
