@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxzoo_kernels import binary_matmul, explain, pack_bits
+from jaxzoo_kernels._core import deviceless
 from jaxzoo_kernels.binary_matmul import _binary_matmul, reference
 from jaxzoo_kernels.binary_matmul.shapes import TINY
 from jaxzoo_kernels.binary_matmul.xla import matrix_unit, popcount, unpack
@@ -91,6 +92,14 @@ def test_never_holds_every_word():
     x = jax.ShapeDtypeStruct((128, 128), jnp.uint32)
     memory = jax.jit(lambda x, w: binary_matmul(x, w, 128 * 32)).lower(x, x).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * 128**3 / 4
+
+
+@pytest.mark.parametrize(("wheel", "device"), [("libtpu", deviceless.tpu), ("jax_cuda13_plugin", deviceless.hopper)])
+def test_compiles_for_accelerators(wheel, device):
+    pytest.importorskip(wheel)
+    sharding = device()
+    x, w = (jax.ShapeDtypeStruct(shape, "uint32", sharding=sharding) for shape in ((64, 8), (8, 64)))
+    jax.jit(lambda x, w: binary_matmul(x, w, 250)).lower(x, w).compile()
 
 
 def test_one_export_explain_and_one_trace():

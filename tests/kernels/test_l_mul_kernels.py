@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxzoo_kernels import explain, l_mul_matmul
+from jaxzoo_kernels import explain, l_mul, l_mul_matmul
 from jaxzoo_kernels._core import deviceless
 from jaxzoo_kernels.l_mul import tpu
 from jaxzoo_kernels.l_mul.shapes import TINY
@@ -66,7 +66,17 @@ def test_the_literal_form_is_left_to_the_matrix_unit():
 @pytest.mark.parametrize("topology", deviceless.TPU_GENERATIONS)
 def test_compiles_for_tpu(topology):
     pytest.importorskip("libtpu")
-    for dtype in DTYPES:
+    for dtype in ("float32", "float8_e4m3fn"):
         x = jax.ShapeDtypeStruct((300, 300), dtype, sharding=deviceless.tpu(topology))
         run = jax.jit(lambda x, y: l_mul_matmul(x, y, implementation="pallas_tpu"))
         assert "tpu_custom_call" in run.lower(x, x).compile().as_text()
+
+
+@pytest.mark.parametrize(("wheel", "device"), [("libtpu", deviceless.tpu), ("jax_cuda13_plugin", deviceless.hopper)])
+@pytest.mark.parametrize("semantics", ["bits", "literal"])
+def test_the_lax_forms_compile_for_accelerators(semantics, wheel, device):
+    pytest.importorskip(wheel)
+    x = jax.ShapeDtypeStruct((64, 64), "bfloat16", sharding=device())
+    options = {"semantics": semantics}
+    run = jax.jit(lambda x: l_mul_matmul(x, x, implementation="xla", **options) + l_mul(x, x, **options))
+    run.lower(x).compile()

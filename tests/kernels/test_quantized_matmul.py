@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 from jaxzoo_kernels import explain, quantized_matmul
-from jaxzoo_kernels._core import relative_rms
+from jaxzoo_kernels._core import deviceless, relative_rms
 from jaxzoo_kernels.quantized_matmul import _quantized_matmul, reference
 from jaxzoo_kernels.quantized_matmul.shapes import TINY
 
@@ -170,6 +170,17 @@ def test_one_export_holds_three_platforms(name):
     run = jax.jit(lambda x, w: quantized_matmul(x, w, w_scale, **options))
     exported = jax.export.export(run, platforms=("cpu", "tpu", "cuda"))(x, w)
     np.testing.assert_allclose(np.float32(exported.call(x, w)), np.float32(run(x, w)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("wheel", "device"), [("libtpu", deviceless.tpu), ("jax_cuda13_plugin", deviceless.hopper)])
+@pytest.mark.parametrize("name", ["int8_groups", "int4_weights_bfloat16", "e4m3", "e5m2_by_e4m3"])
+def test_compiles_for_accelerators(name, wheel, device):
+    pytest.importorskip(wheel)
+    m, k, n, x, w, groups = TINY[name]
+    shapes = ((m, k), x), ((k, n), w), ((groups, n), "float32"), ((m, groups), "float32")
+    sharding = device()
+    args = [jax.ShapeDtypeStruct(shape, dtype, sharding=sharding) for shape, dtype in shapes]
+    jax.jit(lambda x, w, s, t: quantized_matmul(x, w, s, x_scale=t)).lower(*args).compile()
 
 
 def test_explain_and_one_trace():

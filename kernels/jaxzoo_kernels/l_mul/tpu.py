@@ -1,8 +1,8 @@
 """Pallas TPU for the bits form: integer and float additions on the vector unit, a block of the result kept in VMEM.
 
 The grid is (examples, blocks of m, blocks of n, blocks of k), k last and in sequence. A step adds outer terms, a column
-of x against a row of y, with the sum in registers; the lax form passes over the whole accumulator instead. Interpreted
-and lowered; it has not been compiled for or run on a TPU, and the block sizes are guesses.
+of x against a row of y, with the sum in registers; the lax form passes over the whole accumulator instead. Interpreted,
+and compiled for five TPU generations; it has not been run on a TPU, and the block sizes are guesses.
 """
 
 import jax.numpy as jnp

@@ -13,8 +13,8 @@ A loop over groups adds one pass over out per group: groups of 128 or more keep 
 Tried on cpu and dropped: multiplying int8 in float32, which is exact in runs of 1024 terms, for BLAS. XLA's own int8
 product into int32 was 3 times faster (512 x 2048 x 1024 on two cores, JAX 0.10.2).
 
-There is no Pallas kernel: every platform gets the lax form. It has been run on cpu; for cuda and tpu it is only
-lowered, and whether XLA reads int4 weights there without first writing them out wide has not been looked at.
+There is no Pallas kernel: every platform gets the lax form. It has been run on cpu, compiled for TPU v5e and sm_90a,
+and not run there; whether XLA reads int4 weights without first writing them out wide has not been looked at.
 """
 
 import functools
