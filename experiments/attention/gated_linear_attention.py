@@ -70,7 +70,7 @@ class Config:
 
 PRESETS = {
     "smoke": Config(1, 20, 16, 4, 16, steps=5, length=16, batch=4, layers=1, features=16, heads=2, chunk=4, extra=False,
-                    timed=(64, 128)),
+                    timed=(64,)),
     "default": Config(),
     "paper": Config(text="file", chunk=64, steps=30_000, length=2048, batch=256, layers=24, features=1024, rate=3e-4,
                     timed=(2048, 16384)),
