@@ -15,6 +15,13 @@ from jaxzoo_kernels.linear_recurrence.xla import associative, rows
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def draw(*shape, dtype=np.float32, scale=1.0):
     x = RNG.normal(size=shape)
     if np.issubdtype(dtype, np.complexfloating):

@@ -16,6 +16,13 @@ RNG = np.random.default_rng(0)
 FORMS = [(False, False), (True, True)]
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def operands(shape, dtype="float32"):
     """The primitive's operands: parts of a, of b, of the initial state."""
     n, t, c, constant, is_complex = shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 
 import jax
 from jax import lax
@@ -62,3 +63,12 @@ def gpu_interpreter():
 def exportable_kernels():
     """`disabled_checks` of `jax.export.export`, which has to be told that kernels are meant to be there."""
     return (jax.export.DisabledSafetyCheck.custom_call("mosaic_gpu_v2"),)
+
+
+def load(ref, layout):
+    """All of a Mosaic GPU reference, in registers laid out as `layout`."""
+    from jax.experimental.pallas import mosaic_gpu
+
+    index = inspect.signature(mosaic_gpu.load).parameters.get("idx")
+    needed = index is not None and index.default is inspect.Parameter.empty  # JAX 0.10
+    return mosaic_gpu.load(ref, *[()] * needed, layout=layout, optimized=False)

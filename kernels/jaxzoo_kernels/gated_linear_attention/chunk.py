@@ -47,10 +47,13 @@ def decays(log_a):
 
 def vector_scores(q, k, levels, precision):
     """A [c, c]: at each width, second halves of blocks look at first halves, through decays that meet between."""
-    blocks, width = jnp.sum(q * k, -1)[:, None, None], 1
+    blocks, width = jnp.sum(q * k, 1)[:, None, None], 1
     for prefix, suffix, _ in levels[:-1]:
         later, earlier = halves(q * prefix, width)[1], halves(k * suffix, width)[0]
-        across = jnp.einsum("nwd,nsd->nws", later, earlier, precision=precision)
+        if width == 1:  # products of single rows are sums, slow as matrix products
+            across = jnp.sum(later * earlier, 2, keepdims=True)
+        else:
+            across = jnp.einsum("nwd,nsd->nws", later, earlier, precision=precision)
         first, second = blocks[0::2], blocks[1::2]
         upper = jnp.concatenate([first, jnp.zeros_like(first)], 2)
         blocks = jnp.concatenate([upper, jnp.concatenate([across, second], 2)], 1)

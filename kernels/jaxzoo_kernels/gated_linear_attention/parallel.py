@@ -49,7 +49,7 @@ def _wide(totals):
 def forward(*operands, gate: str, chunk: int, scale: float):
     """[o, last state]."""
     q, k, v, gates, (state,) = split(operands, gate)
-    size, precision = plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk, chunk)
     t = q.shape[1]
     if t == 0:
         return [v, state]
@@ -65,7 +65,7 @@ def forward(*operands, gate: str, chunk: int, scale: float):
 def backward(*operands, gate: str, chunk: int, scale: float):
     """[cotangents of q, k, v, the gate if there is one, and of the initial state]."""
     q, k, v, gates, (state, ct_o, ct_last) = split(operands, gate)
-    size, precision = plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk, chunk)
     inputs, t = (q, k, v, *gates), q.shape[1]
     if t == 0:
         return [*inputs, ct_last]

@@ -8,7 +8,9 @@ from jax import lax
 
 from . import chunk as one
 
-VECTOR_CHUNK = 32  # with vector gates the decays between pairs cost more per step than a smaller state product saves
+# With vector gates the decays between pairs cost more per step than a smaller chunk adds to products with the state.
+VECTOR_CHUNK_FORWARD, VECTOR_CHUNK_BACKWARD = 16, 32
+SMALL_STATES = 1 << 16  # with vector gates, states of this many numbers in all stay in cache: step by step is faster
 
 
 def split(operands, gate: str):
@@ -21,9 +23,11 @@ def split(operands, gate: str):
 def forward(*operands, gate: str, chunk: int, scale: float, in_place: bool = True):
     """[o, last state]."""
     q, k, v, gates, (state,) = split(operands, gate)
-    size, precision = plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk, VECTOR_CHUNK_FORWARD)
     if q.shape[1] == 0:
         return [v, state]
+    if in_place and gate == "vector" and state.size <= SMALL_STATES:
+        return _step_by_step(q, k, v, *gates, state, scale)
     run = _per_head(functools.partial(one.forward, precision=precision))
 
     def body(state, inputs):
@@ -38,7 +42,7 @@ def forward(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
 def backward(*operands, gate: str, chunk: int, scale: float, in_place: bool = True):
     """[cotangents of q, k, v, the gate if there is one, and of the initial state]."""
     q, k, v, gates, (state, ct_o, ct_last) = split(operands, gate)
-    size, precision = plan(q, gate, chunk)
+    size, precision = plan(q, gate, chunk, VECTOR_CHUNK_BACKWARD)
     if q.shape[1] == 0:
         return [q, k, v, *gates, ct_last]
     inputs, dtype = (q, k, v, *gates), state.dtype
@@ -69,9 +73,24 @@ def tangent(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
     return jax.jvp(lambda *args: run(*args), tuple(operands[:count]), tuple(operands[count:]))[1]
 
 
-def plan(q, gate, chunk):
+def _step_by_step(q, k, v, log_a, state, scale):
+    """The forward pass with vector gates, one step after another."""
+
+    def step(i, carry):
+        state, o = carry
+        now = (lax.dynamic_index_in_dim(x, i, 1, keepdims=False).astype(state.dtype) for x in (q, k, v, log_a))
+        q_now, k_now, v_now, log_a_now = now  # [b, h, d]
+        state = jnp.exp(log_a_now)[..., None] * state + k_now[..., None] * v_now[..., None, :]
+        o_now = scale * jnp.einsum("bhd,bhdv->bhv", q_now, state, precision=lax.Precision.HIGHEST)
+        return state, lax.dynamic_update_index_in_dim(o, o_now.astype(o.dtype), i, 1)
+
+    state, o = lax.fori_loop(0, q.shape[1], step, (state, lax.empty(v.shape, v.dtype)))
+    return [o, state]
+
+
+def plan(q, gate, chunk, vector_chunk):
     """The chunk to use, a power of two no longer than needed, and the precision of the products."""
-    limit = min(chunk, VECTOR_CHUNK) if gate == "vector" else chunk
+    limit = min(chunk, vector_chunk) if gate == "vector" else chunk
     size = min(limit, 1 << max(q.shape[1] - 1, 0).bit_length())
     exact = q.dtype in (jnp.float32, jnp.float64)
     return size, lax.Precision.HIGHEST if exact else lax.Precision.DEFAULT

@@ -1,4 +1,22 @@
-"""Linear recurrence h_t = a_t h_{t-1} + b_t."""
+"""Linear recurrence h_t = a_t h_{t-1} + b_t, elementwise, along an axis of time.
+
+What bounds it: memory. Two operations per element, against 12 bytes in float32 (a and b read, h written); 8 with a
+decay that is constant in time. Every path reads its operands once and keeps the state on chip.
+
+Tiling. Time in order, channels side by side: cpu runs rows of channels in a compiled loop that writes in place; TPU
+puts channels across lanes and streams blocks of time through VMEM; the GPU kernel gives a thread to each of 128
+channels and streams blocks of time through shared memory by TMA. The backward pass is the same recurrence run
+backwards with a in place (op.py), so it is as fast, and a product of two arrays for the gradient of a.
+
+Limits. The GPU kernel fills n * c / 128 multiprocessors; fewer chains than that leave the rest idle, as time is not
+split. A time axis that is last (or has fewer than 8 channels after it) is moved to the front, a pass over memory each
+way. The GPU and TPU kernels have been interpreted and compiled for Hopper and for TPU v4 to v7x, not run on either.
+
+Tried, and no help on cpu: several time steps per loop iteration (blocks of 4 to 16 rows: 1.5 to 4 times slower), one
+loop per example cut out of the batch (a copy in and out: half as fast), complex numbers in separate parts where they
+come interleaved (8 times slower), lax.associative_scan (log-depth passes), a transposition that makes longer rows
+(rows of 8 channels are fast enough).
+"""
 
 import functools
 import math
