@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -115,28 +116,38 @@ def run_experiment(
             results = as_results(module.run(own_config, runner), config.seeds)
         except KeyboardInterrupt:
             raise Interrupted(folder) from None
-    oracles = claims.check_oracles(getattr(module, "ORACLES", ()), results)
-    failures = [failure for stage in runner.stages for failure in stage.failures]
-    judged = claims.judge_all(module.CLAIMS, results, oracles=oracles, failures=failures)
+    seconds = time.perf_counter() - begin + sum(stage.earlier_seconds for stage in runner.stages)
+    verdicts = judge(module, results, runner)
     made = record.make_record(
-        **{name: plan[name] for name in ("slug", "preset", "key", "config", "code")},
+        **plan,
+        **verdicts,
         field=head.field,
         paper=head.paper,
         environment=surroundings,
         results=results,
-        judged=judged,
-        oracles=oracles,
-        failures=failures,
         stages=[stage.summary() for stage in runner.stages],
-        wall_seconds=time.perf_counter() - begin + sum(stage.earlier_seconds for stage in runner.stages),
+        wall_seconds=seconds,
         memory=peak_memory(),
         full_scale=plan["config"] == settings.to_json(head.presets["paper"]),
     )
     record.write(folder / "record.json", made)
+    draw(module, results, folder / "figure.png")
+    return Finished(made, verdicts["judged"], folder)
+
+
+def judge(module: ModuleType, results: claims.Results, runner: Runner) -> dict[str, list]:
+    """What came out of an experiment's oracles, arms and claims: {"oracles", "failures", "judged"}."""
+    oracles = claims.check_oracles(getattr(module, "ORACLES", ()), results)
+    failures = [failure for stage in runner.stages for failure in stage.failures]
+    judged = claims.judge_all(module.CLAIMS, results, oracles=oracles, failures=failures)
+    return {"oracles": oracles, "failures": failures, "judged": judged}
+
+
+def draw(module: ModuleType, results: claims.Results, path: Path) -> None:
+    """Draws the experiment's figure."""
     figure = Figure(FIGURE_INCHES, dpi=FIGURE_DPI, layout="constrained")
     module.plot(results, figure)
-    figure.savefig(folder / "figure.png")
-    return Finished(made, judged, folder)
+    figure.savefig(path)
 
 
 def open_folder(plan: Mapping[str, Any], out: Path, resume: Path | None) -> Path:
