@@ -1,6 +1,7 @@
 """Kernels for JAX: one function per op, the best implementation chosen for each platform as the program is lowered."""
 
 from ._core import explain
+from .attention import attention
 from .binary_matmul import binary_matmul, pack_bits
 from .gated_linear_attention import gated_linear_attention, gated_linear_attention_step
 from .l_mul import l_mul, l_mul_matmul
@@ -8,6 +9,7 @@ from .linear_recurrence import linear_recurrence
 from .quantized_matmul import quantized_matmul
 
 __all__ = [
+    "attention",
     "binary_matmul",
     "explain",
     "gated_linear_attention",
