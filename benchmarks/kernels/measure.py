@@ -120,7 +120,7 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
     floors = {"memory": moved / roof["bytes_per_s"], "compute": operations / roof["operations_per_s"]}
     bound = max(floors, key=floors.get)
     return record | {
-        "timing": "wall clock around a call that blocks, interleaved with the baselines",
+        "timing": "wall clock around a call that blocks, interleaved with the baselines; freed memory is kept",
         **ours,
         "operations": operations,
         "min_bytes": moved,

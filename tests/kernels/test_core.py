@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import pallas as pl
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxzoo_kernels import explain
 from jaxzoo_kernels._core import Kernel, Op, compat, relative_rms
@@ -144,6 +144,15 @@ def test_shard_map_sums_the_gradient_of_what_is_replicated():
     gradient = jax.grad(lambda w, x: multiply(x, w).sum())
     sharded = jax.shard_map(gradient, mesh=mesh, in_specs=(P(), P("x")), out_specs=P())
     np.testing.assert_allclose(jax.jit(sharded)(W, X), X.sum(0, keepdims=True), rtol=1e-6)
+
+
+def test_explicit_mesh_axes_are_gathered_and_differentiable():
+    mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Explicit,))
+    x = jax.device_put(X, NamedSharding(mesh, P("x")))
+    w = jax.device_put(W, NamedSharding(mesh, P()))
+    gradient = jax.jit(jax.grad(lambda x, w: multiply(x, w).sum()))(x, w)
+    np.testing.assert_allclose(gradient, jnp.broadcast_to(W, X.shape))
+    assert gradient.sharding.spec == P("x", None)
 
 
 def test_eager_calls_compile_once():

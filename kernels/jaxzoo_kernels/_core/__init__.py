@@ -29,7 +29,8 @@ every order of forward and reverse mode, `vmap`, `remat` and `linear_transpose` 
   positions named in `shared` may have size 1 there, which is then kept.
 - A kernel writes `out_shape=compat.output(x)` (or `compat.output(x, shape, dtype)`), as a `shard_map` asks for. Its
   tests lower it with `jax.jit(f).trace(*args).lower(lowering_platforms=("cuda",))` under `compat.abstract_gpu()`.
-- A program that XLA partitions by itself gathers an op's operands first: to shard an op, call it in a `shard_map`.
+- A program that XLA partitions by itself, or a mesh with explicit axes, gathers an op's operands first: to shard an op,
+  call it in a `shard_map`.
 
 `explain(function, *args)` lists the ops in any function: which implementation runs where, and why not another.
 """

@@ -10,14 +10,26 @@ from jax import lax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 
-def vary_alike(*operands):
-    """The operands, each typed as varying over every mesh axis that any of them varies over inside a `shard_map`."""
+def placed_alike(*operands):
+    """The operands as one primitive takes them on a mesh.
+
+    Inside a `shard_map`, each is typed as varying over every mesh axis that any of them varies over. Along explicit
+    mesh axes, each is gathered: a primitive of ours does not know how to stay sharded there.
+    """
+    operands = [_gathered(x) for x in operands]
     types = [jax.typeof(x).manual_axis_type for x in operands]
     axes = frozenset().union(*(t.varying for t in types))
     return [
         lax.pcast(x, tuple(sorted(axes - t.varying)), to="varying") if axes - t.varying else x
         for x, t in zip(operands, types, strict=True)
     ]
+
+
+def _gathered(x):
+    sharding = jax.typeof(x).sharding
+    if all(axes is None for axes in sharding.spec):
+        return x
+    return jax.reshard(x, NamedSharding(sharding.mesh, PartitionSpec(*[None] * x.ndim)))
 
 
 def aval_like(aval, shape, dtype):

@@ -58,7 +58,7 @@ class Op:
         if implementation not in (None, "xla", *self.kernels):
             expected = ", ".join(repr(name) for name in (None, "xla", *self.kernels))
             raise ValueError(f"implementation: expected {expected}, got {implementation!r}")
-        return self.primitive.bind(*compat.vary_alike(*operands), implementation=implementation, **params)
+        return self.primitive.bind(*compat.placed_alike(*operands), implementation=implementation, **params)
 
     def choose(self, platform: str, avals, params) -> str:
         """The name of the implementation that a program lowered for `platform` gets."""
