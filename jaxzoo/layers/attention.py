@@ -88,8 +88,9 @@ class Attention(nn.Module):
             options = {"mask": mask, "segment_ids": segment_ids, "causal": self.causal, "window": self.window}
             y = ops.attention(q, k, v, **options)
         else:
-            cache, visible = _extend(cache, k, v, self.window)
-            y = ops.attention(q, cache.k, cache.v, mask=visible[None])
+            before, cache = cache.length, _extend(cache, k, v)
+            keys, values = cache.k.astype(q.dtype), cache.v.astype(q.dtype)
+            y = ops.attention(q, keys, values, causal=True, window=self.window, offset=before)
             # An update beyond the end is moved inside and overwrites other tokens: that must not pass unseen.
             y = jnp.where(cache.length <= cache.k.shape[0], y, jnp.nan)
         y = project(d, axis=(-2, -1), name="o")(y)
@@ -111,14 +112,12 @@ class Attention(nn.Module):
         return self.head_dim or d // self.heads, kv_heads
 
 
-def _extend(cache, k, v, window):
-    """The cache with t more tokens, and [t, s] which of its tokens each of them sees."""
+def _extend(cache, k, v):
+    """The cache with t more tokens."""
     t, capacity = k.shape[0], cache.k.shape[0]
     if cache.k.shape[1:] != k.shape[1:] or t > capacity:
         raise ValueError(f"cache: expected [{t} or more, {k.shape[1]}, {k.shape[2]}], got {cache.k.shape}")
     place = (cache.length, 0, 0)
     keys = jax.lax.dynamic_update_slice(cache.k, k.astype(cache.k.dtype), place)
     values = jax.lax.dynamic_update_slice(cache.v, v.astype(cache.v.dtype), place)
-    distance = (cache.length + jnp.arange(t))[:, None] - jnp.arange(capacity)[None]  # [t, s]
-    visible = (distance >= 0) if window is None else (distance >= 0) & (distance < window)
-    return KVCache(keys, values, cache.length + t), visible
+    return KVCache(keys, values, cache.length + t)

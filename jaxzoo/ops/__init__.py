@@ -1,8 +1,7 @@
 """Pure functions of arrays; no parameters, no flax."""
 
-from jaxzoo_kernels import gated_linear_attention, linear_recurrence
+from jaxzoo_kernels import attention, gated_linear_attention, linear_recurrence
 
-from jaxzoo.ops.attention import attention
 from jaxzoo.ops.batch_norm import BatchState, batch_norm, batch_state
 from jaxzoo.ops.conv import conv
 from jaxzoo.ops.norms import accumulator, group_norm, layer_norm, rms_norm

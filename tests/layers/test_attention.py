@@ -98,6 +98,13 @@ def test_decoding_with_a_cache_equals_the_whole_sequence(options, cuts):
     assert cache.length == T
 
 
+def test_a_cache_may_be_of_lower_precision():
+    model, params = build(heads=2, causal=True)
+    y, cache = model.apply(params, X, kv_cache(T, 2, D // 2, jnp.bfloat16))
+    assert (y.dtype, cache.k.dtype) == (jnp.float32, jnp.bfloat16)
+    np.testing.assert_allclose(y, model.apply(params, X), atol=0.1)
+
+
 def test_decoding_in_a_scan_through_a_block():
     model = as_model(TransformerBlock(partial(Attention, heads=2, causal=True, rotary=True)))
     params = model.init(jax.random.key(0), X)
