@@ -12,7 +12,7 @@ Paths. cpu goes over chunks in place, or step by step where the states are small
 platforms run all chunks at once (parallel.py); the TPU kernel keeps the state in VMEM over a grid of chunks, forward
 and backward (tpu.py, dense.py); the Hopper kernel passes the state through the chunks in registers, forward only
 (gpu.py). Gradients keep nothing but the operands: the states before each chunk are computed again. The TPU and Hopper
-kernels have been interpreted and compiled, not run.
+kernels have been interpreted and compiled, not run; on a GPU before Hopper ask for implementation="xla".
 
 Tried, and no help on cpu: chunks of 64 for a vector gate (1.3 times slower than 16 forward; 32 is best backward), all
 pairs of a block of 4 or 8 steps by elementwise sums instead of the tree's lowest levels, cutting all chunks out

@@ -10,7 +10,8 @@ backwards with a in place (op.py), so it is as fast, and a product of two arrays
 
 Limits. The GPU kernel fills n * c / 128 multiprocessors; fewer chains than that leave the rest idle, as time is not
 split. A time axis that is last (or has fewer than 8 channels after it) is moved to the front, a pass over memory each
-way. The GPU and TPU kernels have been interpreted and compiled for Hopper and for TPU v4 to v7x, not run on either.
+way. The GPU kernel needs Hopper or later: on an older GPU ask for implementation="xla". The GPU and TPU kernels have
+been interpreted and compiled for Hopper and for TPU v4 to v7x, not run on either.
 
 Tried, and no help on cpu: several time steps per loop iteration (blocks of 4 to 16 rows: 1.5 to 4 times slower), one
 loop per example cut out of the batch (a copy in and out: half as fast), complex numbers in separate parts where they

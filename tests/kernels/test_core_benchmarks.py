@@ -1,0 +1,94 @@
+"""The benchmarks refuse to print a speed for what is wrong, and say what they measured for what is right."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "kernels"
+ROOF = {"bytes_per_s": 1e9, "operations_per_s": 1e9}
+
+
+@pytest.fixture
+def measure(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("measure")
+
+
+def case(measure, function=lambda x: 2 * x, reference=lambda x: 2 * np.float64(x)):
+    x = np.arange(6, dtype=np.float32)
+    return measure.Case(
+        op="double",
+        shape="six",
+        sizes={"n": 6},
+        dtype="float32",
+        arguments=(x,),
+        distribution="0 .. 5",
+        function=function,
+        implementation=None,
+        reference=reference,
+        bound=1e-6,
+        operations=6,
+        bytes=48,
+        bytes_both=96,
+        baselines={"plain": measure.jax_baseline(lambda x: x + x, (x,)), "absent": lambda direction: None},
+    )
+
+
+@pytest.mark.parametrize("direction", ["forward", "forward+backward"])
+def test_a_row_holds_the_speed_the_floor_and_the_baselines(measure, direction):
+    row = measure.row(case(measure), direction, 3, ROOF)
+    assert row["deterministic"]
+    assert row["error_rms"] == 0
+    assert row["min_s"] <= row["median_s"] <= row["p80_s"]
+    assert row["min_bytes"] == (48 if direction == "forward" else 96)
+    assert row["bound"] == "memory"
+    assert set(row["baselines"]) == {"plain"}
+    json.dumps(row)
+
+
+def noisy():
+    """A function that adds how often it was called."""
+    calls = []
+
+    def count(x):
+        calls.append(x)
+        return x + np.float32(len(calls))
+
+    return lambda x: jax.pure_callback(count, x, x)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"function": lambda x: 2.001 * x}, "relative RMS error"),
+        ({"function": lambda x: jnp.where(x > 4, jnp.inf, 2 * x), "reference": None}, "not finite"),
+        ({"function": noisy(), "reference": None}, "two runs differ"),
+    ],
+)
+def test_a_failed_check_leaves_no_speed(measure, change, reason):
+    row = measure.row(case(measure, **change), "forward", 3, ROOF)
+    assert reason in row["failed"]
+    assert not {"median_s", "gflops", "percent_of_roof", "baselines"} & row.keys()
+    assert "FAILED" in measure.line(row)
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "ops").glob("*.py")), ids=lambda path: path.stem)
+def test_every_op_file_gives_cases_of_its_op(measure, path):
+    run = importlib.import_module("run")
+    first = next(iter(run.load(path).cases("CPU", None, "float32", None)))
+    assert first.op == path.stem
+    assert first.sizes
+
+
+def test_the_command_line_names_an_unknown_op():
+    command = [sys.executable, str(FOLDER / "run.py"), "no_such_op"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "no such op: no_such_op; expected some of" in answer.stderr
