@@ -7,9 +7,12 @@ for each principal direction of the kernel.
 Three parts, as the paper's three figures: the kernel on the circle before and after training; an ensemble trained on
 four points of the circle; images whose targets lie along one principal direction each.
 
-Simplified against the paper: smaller widths, and digits for MNIST. The ensembles have 300 networks, since the percentiles
-of 100 are too noisy to tell a narrow ensemble from a wide one. The preset `paper` has the paper's widths and reads MNIST;
-its widest networks have 200 million parameters and take about 7 GB of memory a seed.
+What came out: all of it, in about 90 seconds on two cores. The claims on the limit and on the rates are met with little
+to spare at these widths: v_2 decays 6 % slower than its eigenvalue says, v_1 and v_8 5 and 6 % faster.
+
+Simplified against the paper: smaller widths, and digits for MNIST. The ensembles have 300 networks, since percentiles
+of 100 are too noisy to tell a narrow ensemble from a wide one. The preset `paper` has the paper's widths and reads
+MNIST; its widest networks have 200 million parameters and take about 7 GB of memory a seed.
 """
 
 import dataclasses
@@ -318,8 +321,8 @@ ORACLES = (
         holds=lambda r: np.ptp(r["forms"], 1).max(1) < 1e-4 * r["forms"].max((1, 2)),
     ),
     Oracle(
-        says="no step on the four points reaches beyond the minimum along any direction: rate lambda_1 / N < 1",
-        holds=lambda r: r["step"][:, 0] < 1,
+        says="no step overshoots along any direction, of the four points or of the images: rate lambda_1 / N < 1",
+        holds=lambda r: (r["step"][:, 0] < 1) & (r["time"][:, 1] * r["rates"][..., 0].max(1) < 1),
     ),
 )
 

@@ -4,9 +4,10 @@ Gradient descent in the parameters is kernel gradient descent in the outputs, df
 Theta(x, x') = J(x) J(x')^T, J = df/dparams. As the network grows wide Theta becomes deterministic (Theorem 1) and stays
 constant in training (Theorem 2): the trained network is then known in closed form, with its mean and its spread.
 
-Read downwards: the network, the expectations of a layer, the kernels of a network, and what these say of training. The
-kernel of a network of finite width is `jaxzoo.transforms.ntk`, the network trained as a linear model of its parameters
-`jaxzoo.transforms.linearize`; both take any model.
+Read downwards: the network, its kernels in the limit, and what these say of training. What one layer does to the
+covariance of its inputs is in `jaxzoo.theory.duals`. The kernel of a network of finite width is
+`jaxzoo.transforms.ntk`, the network trained as a linear model of its parameters `jaxzoo.transforms.linearize`; both
+take any model.
 """
 
 import itertools
@@ -235,9 +236,16 @@ def predict_ensemble(nngp, ntk, y, t=math.inf, *, rate=None):
     Returns:
       `(mean [m] or [m, k], cov [m, m])`; the covariance is that of each of the k outputs.
 
+    Raises:
+      ValueError: kernels whose shapes do not fit.
+
     Source: Lee et al., "Wide Neural Networks of Any Depth Evolve as Linear Models" (arXiv 1902.06720), eqs. 14 and 15.
     """
     n = len(y)
+    if nngp.shape != ntk.shape or nngp.shape != (len(ntk), len(ntk)) or len(ntk) < n:
+        raise ValueError(
+            f"nngp, ntk: expected [n + m, n + m] with the {n} points of y first, got {nngp.shape} and {ntk.shape}"
+        )
     smoother = kernel_smoother(ntk[:n, :n], ntk[n:, :n], t, rate=rate)
     from_start = jnp.concatenate([-smoother, jnp.eye(len(ntk) - n, dtype=smoother.dtype)], 1)  # [m, n + m]
     cov = jnp.linalg.multi_dot([from_start, nngp, from_start.T], precision="highest")

@@ -104,16 +104,19 @@ def test_rectangular_kernel_is_a_block_of_the_square_one():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "says"),
+    ("call", "says"),
     [
-        ((jnp.ones((3, 2)),), {"depth": 0}, "depth: expected at least 1"),
-        ((jnp.ones(3),), {"depth": 2}, "x: expected"),
-        ((jnp.ones((3, 2)), jnp.ones((3, 4))), {"depth": 2}, "x2: expected"),
+        (lambda: analytic_kernels(jnp.ones((3, 2)), depth=0), "depth: expected at least 1"),
+        (lambda: analytic_kernels(jnp.ones(3), depth=2), "x: expected"),
+        (lambda: analytic_kernels(jnp.ones((3, 2)), jnp.ones((3, 4)), depth=2), "x2: expected"),
+        (lambda: predict_mse(jnp.eye(3), jnp.ones((2, 4)), jnp.ones(3)), "ntk_xt: expected"),
+        (lambda: predict_ensemble(jnp.eye(3), jnp.eye(4), jnp.ones(2)), "nngp, ntk: expected"),
+        (lambda: predict_ensemble(jnp.eye(3), jnp.eye(3), jnp.ones(4)), "nngp, ntk: expected"),
     ],
 )
-def test_bad_input_is_named(arguments, options, says):
+def test_bad_input_is_named(call, says):
     with pytest.raises(ValueError, match=says):
-        analytic_kernels(*arguments, **options)
+        call()
 
 
 # Networks of finite width
@@ -194,7 +197,7 @@ def test_descent_of_the_linearized_network_is_predicted(rate, overshoots):
     f = jax.vmap(apply, (None, 0))
 
     @jax.jit
-    def both(params0):
+    def both(params0, t):
         def cost(params):
             return jnp.sum((f(params, x) - y) ** 2) / (2 * len(y))
 
@@ -202,10 +205,10 @@ def test_descent_of_the_linearized_network_is_predicted(rate, overshoots):
             return jax.tree.map(lambda p, g: p - rate * g, params, jax.grad(cost)(params))
 
         theta, f0 = ntk(apply)(params0, points), f(params0, points)
-        predicted = predict_mse(theta[:5, :5], theta[:, :5], y, 40, (f0[:5], f0), rate=rate)
-        return f(jax.lax.fori_loop(0, 40, step, params0), points), predicted, rate * kernel_pca_rates(theta[:5, :5])[0]
+        predicted = predict_mse(theta[:5, :5], theta[:, :5], y, t, (f0[:5], f0), rate=rate)
+        return f(jax.lax.fori_loop(0, t, step, params0), points), predicted, rate * kernel_pca_rates(theta[:5, :5])[0]
 
-    trained, predicted, steps = both(params0)
+    trained, predicted, steps = both(params0, 40)
     assert (steps[0] > 1) == overshoots
     np.testing.assert_allclose(predicted, trained, atol=1e-10)
 
