@@ -135,4 +135,4 @@ def gather(stacked: Any, n: int, *, folded: bool) -> Any:
     """Undoes `spread`: the first n seeds."""
     if folded:
         stacked = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), stacked)
-    return jax.tree.map(lambda x: x[:n], stacked) if seed_count(stacked) != n else stacked
+    return jax.tree.map(lambda x: x if x.shape[0] == n else x[:n], stacked)

@@ -10,6 +10,7 @@ import pytest
 
 from jaxzoo.experiment.progress import Silent
 from jaxzoo.experiment.runner import Runner
+from jaxzoo.experiment.seeds import WAYS
 from jaxzoo.train import Task, fit
 
 
@@ -52,6 +53,13 @@ def test_arms_of_a_group_share_their_key_and_groups_do_not():
 def test_a_seed_does_not_depend_on_how_many_there_are():
     few, many = runner(seeds=2).train("walk", walk(), 5), runner(seeds=4).train("walk", walk(), 5)
     np.testing.assert_array_equal(few.history["x"], many.history["x"][:2])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_task_that_evaluates_nothing_trains_by_every_way(way):
+    trained = runner(way=way).train("walk", Task(walk().init, walk().update), 3)
+    assert trained.evaluations.keys() == {"step"}
+    np.testing.assert_allclose(trained.history["x"], runner().train("walk", walk(), 3).history["x"], rtol=1e-6)
 
 
 def test_inputs_reach_their_seed():
