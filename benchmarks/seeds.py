@@ -1,4 +1,4 @@
-"""Which way over seeds is fastest here: `python benchmarks/seeds.py`. What `jaxzoo.experiment.seeds.default_way` rests on.
+"""Which way over seeds is fastest here: `python benchmarks/seeds.py`. See `jaxzoo.experiment.seeds.default_way`.
 
 Trains a few seeds of a dense and of a convolutional network by each way, in one process and in turn; the numbers are
 seconds of training without compilation, medians, and their ratio to the loop. The last line is JSON.
