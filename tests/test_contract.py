@@ -12,9 +12,10 @@ import jax
 import pytest
 
 from jaxzoo.experiment import record, settings
-from jaxzoo.experiment.discover import experiments_folder, read_all, results_folder
+from jaxzoo.experiment.discover import experiments_folder, load, read_all, results_folder
 from jaxzoo.experiment.head import Head
 from jaxzoo.experiment.run import Finished, run_experiment
+from jaxzoo.train import needs
 
 FOUND = read_all()
 CPU_SECONDS = 30.0
@@ -80,6 +81,20 @@ def test_committed_record_is_of_the_default_run(head):
     committed = record.read(results_folder() / head.field / f"{head.slug}.json")
     assert committed["config"] == settings.to_json(head.presets["default"])
     assert [claim["id"] for claim in committed["claims"]] == [claim.id for claim in head.claims]
+
+
+MEMORY = re.compile(r"about ([\d.]+) (KB|MB|GB|TB) of memory")
+UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+BUILT = [head for head in FOUND.heads if "\ndef full_scale(config):" in head.path.read_text()]
+
+
+@pytest.mark.parametrize("head", BUILT, ids=lambda head: head.slug)
+def test_paper_preset_builds_and_takes_the_memory_that_the_docstring_says(head):
+    works = load(head.path).full_scale(head.presets["paper"])
+    peak = max(needs(work).peak for work in works.values())
+    said = MEMORY.search(" ".join(head.docstring.split()))
+    assert said is not None, f"the docstring does not say: takes about {peak / 1e9:.2g} GB of memory"
+    assert peak == pytest.approx(float(said[1]) * UNITS[said[2]], rel=0.25)
 
 
 def test_smoke_run_is_finite(smoke):

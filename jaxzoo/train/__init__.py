@@ -1,8 +1,9 @@
 """Training: one loop, and the tasks that run in it."""
 
 from jaxzoo.train.loop import Trained, fit
+from jaxzoo.train.needs import Needs, needs
 from jaxzoo.train.selection import Selected, keep_best
 from jaxzoo.train.supervised import TrainState, distil, supervised
 from jaxzoo.train.task import Task
 
-__all__ = ["Selected", "Task", "TrainState", "Trained", "distil", "fit", "keep_best", "supervised"]
+__all__ = ["Needs", "Selected", "Task", "TrainState", "Trained", "distil", "fit", "keep_best", "needs", "supervised"]
