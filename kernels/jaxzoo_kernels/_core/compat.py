@@ -74,7 +74,8 @@ def gpu_interpreter():
 
 def exportable_kernels():
     """`disabled_checks` of `jax.export.export`, which has to be told that kernels are meant to be there."""
-    return (jax.export.DisabledSafetyCheck.custom_call("mosaic_gpu_v2"),)
+    names = ("mosaic_gpu_v2", "__cudnn$fmhaSoftmax", "__cudnn$fmhaSoftmaxBackward")
+    return tuple(map(jax.export.DisabledSafetyCheck.custom_call, names))
 
 
 def load(ref, layout):

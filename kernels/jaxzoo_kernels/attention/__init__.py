@@ -92,6 +92,7 @@ def attention(
         offset=offset if isinstance(offset, int) else 0,
         scale=q.shape[-1] ** -0.5 if scale is None else float(scale),
         softcap=None if softcap is None else float(softcap),
+        lse=return_lse or not normalize,
     )
     parts = [given[name] for name in options.parts]
     o, lse = _attention(q, k, v, parts, options=options, normalize=normalize, implementation=implementation)

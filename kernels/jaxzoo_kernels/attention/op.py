@@ -113,6 +113,10 @@ forward = Op(
     xla_cpu=xla_cpu.forward,
     shapes=_forward_shapes,
     operations=_operations(1, 1),
+    kernels={
+        "cudnn": "jaxzoo_kernels.attention.cudnn:forward",
+        "pallas_tpu": "jaxzoo_kernels.attention.tpu:forward",
+    },
     jvp=_forward_jvp,
     batch=lambda *given, **params: batch(forward, *given, **params),
 )
@@ -131,6 +135,10 @@ backward = Op(
     xla_cpu=xla_cpu.backward,
     shapes=_backward_shapes,
     operations=_operations(3, 2),
+    kernels={
+        "cudnn": "jaxzoo_kernels.attention.cudnn:backward",
+        "pallas_tpu": "jaxzoo_kernels.attention.tpu:backward",
+    },
     jvp=_jvp_of_lax(xla.backward),
     batch=lambda *given, **params: batch(backward, *given, **params),
 )

@@ -15,6 +15,7 @@ class Options(NamedTuple):
     left, right: query i, at position i + offset, sees keys from `left` before that position to `right` after it; None
         for all of them.
     scale: factor of the products q k. softcap: c of c tanh(x / c), or None.
+    lse: whether lse leaves the op, so that a gradient may come through it.
     """
 
     parts: tuple[str, ...]
@@ -23,6 +24,7 @@ class Options(NamedTuple):
     offset: int
     scale: float
     softcap: float | None
+    lse: bool = True
 
     @property
     def of_logits(self):

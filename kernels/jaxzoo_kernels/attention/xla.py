@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .options import Options, even, named
-from .tile import cotangents, dot, finite, logits, tangents
+from .tile import cotangents, dot, finish, logits, tangents, weights
 
 LARGEST = 1 << 25  # logits at a time
 
@@ -21,25 +21,21 @@ TIME = {"q": 1, "bias": 2, "mask": 2, "q_segments": 1, "gate": 1, "lse": 2, "dq"
 def forward(*operands, options: Options):
     """[o [b, t, h, d_v], lse [b, h, t]]."""
     x = named(operands, options)
-    q, k, v, sink = x["q"], _heads_first(x["k"]), _heads_first(x["v"]), x["sink"]
+    q, k, v, sink = x["q"], heads_first(x["k"]), heads_first(x["v"]), x["sink"]
 
     def block(carry, rows, x):
         value, _ = _logits(x, k, rows, options)
-        top = lax.stop_gradient(value.max(-1, initial=-jnp.inf))  # [b, g, n]
+        top = value.max(-1, initial=-jnp.inf, keepdims=True)
+        total = jnp.zeros_like(top)
         if sink is not None:
             sinks = _of_rows(jnp.repeat(sink[..., None], rows.size, 2), k).astype(top.dtype)
-            top = jnp.maximum(top, lax.stop_gradient(sinks))
-        top = finite(top)
-        p = jnp.exp(value - top[..., None])
-        total = p.sum(-1)
-        if sink is not None:
-            total = total + jnp.exp(sinks - top)
-        some = jnp.where(total == 0, 1.0, total)
-        o = _heads_last(dot("...ts,...sd->...td", p.astype(v.dtype), v) / some[..., None], q)
-        if x["gate"] is not None:
-            o = o * jax.nn.sigmoid(x["gate"].astype(o.dtype))
-        lse = jnp.where(total == 0, -jnp.inf, top + jnp.log(some))
-        return carry, (o.astype(q.dtype), _per_head(lse, q))
+            top = jnp.maximum(top, sinks)
+            total = weights(sinks, top)
+        p = weights(value, top)
+        product = dot("...ts,...sd->...td", p.astype(v.dtype), v)
+        gate = None if x["gate"] is None else _grouped(x["gate"], k)
+        o, lse = finish((top, total + p.sum(-1, keepdims=True), product), gate)
+        return carry, (_heads_last(o, q).astype(q.dtype), _per_head(lse, q))
 
     return list(_over_rows(block, (), x, (1, 2))[1])
 
@@ -52,7 +48,7 @@ def tangent(*operands, with_bias: bool, options: Options):
     count = len(options.names())
     lse, dq, dk, dv, *dbias = operands[count:]
     x = named(operands[:count], options) | {"lse": lse, "dq": dq, "dbias": dbias[0] if with_bias else None}
-    q, k, v, dk, dv = x["q"], *(_heads_first(a) for a in (x["k"], x["v"], dk, dv))
+    q, k, v, dk, dv = x["q"], *(heads_first(a) for a in (x["k"], x["v"], dk, dv))
 
     def block(carry, rows, x):
         value, slope = _logits(x, k, rows, options)
@@ -72,7 +68,7 @@ def backward(*operands, with_bias: bool, options: Options):
     count = len(options.names())
     lse, ct_y, ct_r = operands[count:]
     x = named(operands[:count], options) | {"lse": lse, "ct_y": ct_y.astype(operands[0].dtype), "ct_r": ct_r}
-    q, k, v, bias = x["q"], _heads_first(x["k"]), _heads_first(x["v"]), x["bias"]
+    q, k, v, bias = x["q"], heads_first(x["k"]), heads_first(x["v"]), x["bias"]
     summed = with_bias and bias.shape[2] == 1
 
     def block(sums, rows, x):
@@ -138,27 +134,27 @@ def _logits(x, k, rows, options):
     return logits(_grouped(q, k), k, rows, columns, extra, options)
 
 
-def _heads_first(x):
+def heads_first(x):
     return jnp.transpose(x, (0, 2, 1, 3))  # [b, g, s, d]
 
 
 def _grouped(q, k):
     """[b, t, h, d] -> [b, g, n, d]."""
-    return _heads_first(q).reshape(q.shape[0], k.shape[1], -1, q.shape[3])
+    return heads_first(q).reshape(q.shape[0], k.shape[1], -1, q.shape[3])
 
 
 def _heads_last(x, q):
     """[b, g, n, d] -> [b, t, h, d]."""
-    return _heads_first(x.reshape(q.shape[0], q.shape[2], -1, x.shape[3]))
+    return heads_first(x.reshape(q.shape[0], q.shape[2], -1, x.shape[3]))
 
 
 def _of_rows(x, k):
-    """[b, h, t] -> [b, g, n]."""
-    return x.reshape(x.shape[0], k.shape[1], -1)
+    """[b, h, t] -> [b, g, n, 1]."""
+    return x.reshape(x.shape[0], k.shape[1], -1, 1)
 
 
 def _per_head(x, q):
-    """[b, g, n] -> [b, h, t]."""
+    """[b, g, n, 1] -> [b, h, t]."""
     return x.reshape(q.shape[0], q.shape[2], -1)
 
 

@@ -1,8 +1,9 @@
-"""Attention in pure lax for CPUs: tiles that stay in cache, each a few plain matrix products, head after head.
+"""Attention in pure lax for CPUs: tiles that stay in cache, each a few matrix products, one after the other.
 
 Tiles are cut from the operands where they lie and written into the results in place, so memory beyond those is that of
-a tile. A batch of small products is slow on CPU, which is why heads are not batched; XLA shares each product and each
-pass over a tile among the cores, for which a tile has to be large. Blocks of keys that a band hides are not visited.
+a tile. A large batch of small products is slow on CPU and so is one small product: a tile is as many queries as its size
+allows, then as many heads that share a key head, all rows of one product, then key heads, a small batch of products. XLA
+shares each product and each pass over a tile among the cores. Blocks of keys that a band hides are not visited.
 """
 
 import jax.numpy as jnp
@@ -10,103 +11,125 @@ from jax import lax
 
 from . import xla
 from .options import Options, even, named
-from .tile import cotangents, dot, finite, logits
+from .tile import absorb, cotangents, finish, k_range, logits, q_range, weights
+from .xla import heads_first
 
 ROWS, COLUMNS = 512, 512  # of one tile at most
 WIDE = 1024  # columns where no band is cut from the logits
+LOGITS = 512 * 512  # of a tile that takes in more heads
 SMALL = 64 * 64  # logits per head up to which all heads at once are faster
 
 
-class Grid:
-    """How one call is cut: `t` queries in `q_blocks` of `rows`, `s` keys in `k_blocks` of `columns`.
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n up to `most`, at least 1."""
+    return max(i for i in range(1, n + 1) if n % i == 0 and (i == 1 or i <= most))
 
-    The last block of either is moved back to end with the array, and so may repeat part of the one before it.
+
+class Grid:
+    """How one call is cut: tiles of `groups` key heads, of `heads` query heads each, by `rows` queries, by `columns` keys.
+
+    A tile's place is (b, first query head, first query, first key); its logits are [groups, heads rows, columns], the
+    queries of one head after those of another. The last block of queries or keys is moved back to end with the array,
+    and so may repeat part of the one before it. Queries and what is shaped like them are [b, h, t, d] here.
     """
 
-    def __init__(self, q, k, options):
-        (self.b, self.t, self.h, _), (_, self.s, self.groups, _) = q.shape, k.shape
+    def __init__(self, q, k, options: Options):
+        (self.b, self.t, h, _), (_, self.s, groups, _) = q.shape, k.shape
         self.q_blocks, self.rows = even(self.t, ROWS)
         banded = options.left is not None or options.right is not None
         self.k_blocks, self.columns = even(self.s, COLUMNS if banded else WIDE)
-        self.options = options
+        self.shared, self.options = h // groups, options
+        room = LOGITS // (self.rows * self.columns)
+        self.heads = _divisor(self.shared, room)
+        self.groups = _divisor(groups, room // self.heads) if self.heads == self.shared else 1
+        self.packs = self.shared // self.heads  # tiles of query heads that share a key head
+        self.of_b = groups // self.groups  # tiles of key heads in an example
 
-    def row(self, block):
-        return jnp.minimum(block * self.rows, self.t - self.rows)
+    def place(self, n, pack, block, column=0):
+        """Of tile number n of key heads, tile `pack` of their query heads, a block of queries."""
+        h = (n % self.of_b) * self.groups * self.shared + pack * self.heads
+        return n // self.of_b, h, jnp.minimum(block * self.rows, self.t - self.rows), column
 
     def column(self, block):
         return jnp.minimum(block * self.columns, self.s - self.columns)
 
     def k_range(self, block):
         """The blocks of keys, first and past the last, that a block of queries sees."""
-        o, row = self.options, block * self.rows + self.options.offset
-        first = 0 if o.left is None else (row - o.left) // self.columns
-        last = self.k_blocks if o.right is None else (row + self.rows - 1 + o.right) // self.columns + 1
-        return jnp.clip(first, 0, self.k_blocks), jnp.clip(last, 0, self.k_blocks)
+        return k_range(self.options, block * self.rows, self.rows, self.columns, self.k_blocks)
 
     def q_range(self, block):
         """The blocks of queries that see a block of keys."""
-        o, column = self.options, block * self.columns - self.options.offset
-        first = 0 if o.right is None else (column - o.right) // self.rows
-        last = self.q_blocks if o.left is None else (column + self.columns - 1 + o.left) // self.rows + 1
-        return jnp.clip(first, 0, self.q_blocks), jnp.clip(last, 0, self.q_blocks)
+        return q_range(self.options, block * self.columns, self.rows, self.columns, self.q_blocks)
 
-    def new_rows(self, value, rows, block):
-        """The logits of a tile, -inf in rows that belong to the block before."""
-        if self.q_blocks * self.rows == self.t:
-            return value
-        return jnp.where(rows >= block * self.rows, value, -jnp.inf)
+    def logits(self, q, k, x, at, blocks, repeated_rows=False):
+        """The logits of the tile at `at`, -inf in columns that belong to the block before, and their slope.
 
-    def new_columns(self, value, columns, block):
-        """The logits of a tile, -inf in columns that belong to the block before."""
-        if self.k_blocks * self.columns == self.s:
-            return value
-        return jnp.where(columns >= block * self.columns, value, -jnp.inf)
+        In rows that do so as well, if told to.
+        """
+        rows = self.per_head(at[2] + lax.broadcasted_iota(jnp.int32, (1, self.rows, 1), 1))
+        columns = at[3] + lax.broadcasted_iota(jnp.int32, (1, 1, self.columns), 2)
+        value, slope = logits(q, k, rows, columns, self.extra(x, at), self.options)
+        if self.k_blocks * self.columns != self.s:
+            value = jnp.where(columns >= blocks[1] * self.columns, value, -jnp.inf)
+        if repeated_rows and self.q_blocks * self.rows != self.t:
+            value = jnp.where(rows >= blocks[0] * self.rows, value, -jnp.inf)
+        return value, slope
 
-    def positions(self, row, column):
-        rows = row + lax.broadcasted_iota(jnp.int32, (self.rows, 1), 0)
-        return rows, column + lax.broadcasted_iota(jnp.int32, (1, self.columns), 1)
-
-    def extra(self, x, b, h, row, column):
+    def extra(self, x, at):
         """The tile's part of bias, mask and segment ids."""
-        square = (b, h, row, column), (1, 1, self.rows, self.columns)
+        of_q, of_kv = x["q_segments"], x["kv_segments"]
         return {
-            "bias": _part(x["bias"], *square, (0, 1)),
-            "mask": _part(x["mask"], *square, (0, 1)),
-            "q_segments": _part(_column(x["q_segments"]), (b, row, 0), (1, self.rows, 1), (0,)),
-            "kv_segments": _part(_row(x["kv_segments"]), (b, 0, column), (1, 1, self.columns), (0,)),
+            "bias": None if x["bias"] is None else self.square(x["bias"], at),
+            "mask": None if x["mask"] is None else self.square(x["mask"], at),
+            "q_segments": None if of_q is None else self.per_head(_part(of_q, at[0::2], (1, self.rows))[..., None]),
+            "kv_segments": None if of_kv is None else _part(of_kv, at[0::3], (1, self.columns))[:, None],
         }
 
+    def square(self, x, at):
+        """The tile's part of x [b, h, t, s]; axes of size 1 are kept where they can be."""
+        part = _part(x, at, (1, self.groups * self.heads, self.rows, self.columns))[0]  # [h, rows, columns]
+        if part.shape[:2] == (1, 1):
+            return part
+        groups = self.groups if part.shape[0] > 1 else 1
+        return jnp.broadcast_to(part, (groups * self.heads, self.rows, part.shape[2])).reshape(
+            groups, -1, part.shape[2]
+        )
 
-def _column(x):
-    return None if x is None else x[:, :, None]
+    def per_head(self, x):
+        """[1, rows, 1] repeated for every head that shares a key head."""
+        return jnp.broadcast_to(x, (self.heads, self.rows, 1)).reshape(1, -1, 1)
+
+    def column_of(self, x, at):
+        """The tile's part of x [b, h, t] as a column."""
+        return _part(x, at[:3], (1, self.groups * self.heads, self.rows)).reshape(self.groups, -1, 1)
+
+    def queries(self, x, at):
+        """The tile's part of x [b, h, t, d]: [groups, heads rows, d]."""
+        part = _part(x, (*at[:3], 0), (1, self.groups * self.heads, self.rows, x.shape[3]))
+        return part.reshape(self.groups, -1, x.shape[3])
+
+    def put_queries(self, x, tile, at):
+        """x [b, h, t, ...] with a tile [groups, heads rows, ...] put in its place."""
+        tile = tile.astype(x.dtype).reshape(1, self.groups * self.heads, self.rows, *x.shape[3:])
+        return lax.dynamic_update_slice(x, tile, (*at[:3], 0)[: x.ndim])
+
+    def keys(self, x, at):
+        """The tile's part of x [b, s, g, d]: [groups, columns, d]."""
+        b, h, _, column = at
+        part = _part(x, (b, column, h // self.shared, 0), (1, self.columns, self.groups, x.shape[3]))
+        return jnp.swapaxes(part[0], 0, 1)
 
 
-def _row(x):
-    return None if x is None else x[:, None]
-
-
-def _part(x, starts, sizes, drop):
-    """x[starts : starts + sizes] without the axes `drop`; an axis of size 1 is taken whole."""
-    if x is None:
-        return None
+def _part(x, starts, sizes):
+    """x[starts : starts + sizes]; an axis of size 1 is taken whole."""
     starts = [0 if n == 1 else start for n, start in zip(x.shape, starts, strict=True)]
-    sizes = [min(n, size) for n, size in zip(x.shape, sizes, strict=True)]
-    return lax.squeeze(lax.dynamic_slice(x, starts, sizes), drop)
-
-
-def _cut(x, b, row, h, rows):
-    """[rows, d] of [b, t, h, d]."""
-    return _part(x, (b, row, h, 0), (1, rows, 1, x.shape[3]), (0, 2))
-
-
-def _put(x, tile, b, row, h):
-    return lax.dynamic_update_slice(x, tile.astype(x.dtype)[None, :, None], (b, row, h, 0))
+    return lax.dynamic_slice(x, starts, [min(n, size) for n, size in zip(x.shape, sizes, strict=True)])
 
 
 def _add(x, tile, starts):
     """x with a tile added, summed over the axes of size 1."""
     starts = [0 if n == 1 else start for n, start in zip(x.shape, starts, strict=True)]
-    tile = tile.sum([axis for axis, n in enumerate(x.shape) if n == 1], keepdims=True)
+    tile = tile.sum([axis for axis, n in enumerate(x.shape) if n == 1], keepdims=True).astype(x.dtype)
     return lax.dynamic_update_slice(x, lax.dynamic_slice(x, starts, tile.shape) + tile, starts)
 
 
@@ -117,45 +140,34 @@ def forward(*operands, options: Options):
     if q.shape[1] * k.shape[1] <= SMALL:
         return xla.forward(*operands, options=options)
     grid, dtype = Grid(q, k, options), jnp.promote_types(q.dtype, jnp.float32)
+    q, gate = heads_first(q), None if gate is None else heads_first(gate)
 
     def rows(i, outputs):
         o, lse = outputs
         n, block = i // grid.q_blocks, i % grid.q_blocks
-        b, h = n // grid.h, n % grid.h
-        g, row = h // (grid.h // grid.groups), grid.row(block)
-        q_tile = _cut(q, b, row, h, grid.rows)
+        at = grid.place(n // grid.packs, n % grid.packs, block)
+        q_tile = grid.queries(q, at)
 
         def columns(j, state):
-            top, total, acc = state
-            column = grid.column(j)
-            at = grid.positions(row, column)
-            k_tile, v_tile = (_cut(a, b, column, g, grid.columns) for a in (k, v))
-            value, _ = logits(q_tile, k_tile, *at, grid.extra(x, b, h, row, column), options)
-            value = grid.new_columns(value, at[1], j)
-            new_top = jnp.maximum(top, value.max(-1))
-            p = jnp.exp(value - finite(new_top)[:, None])
-            shrink = jnp.exp(top - finite(new_top))
-            product = dot("ts,sd->td", p.astype(v.dtype), v_tile)
-            return new_top, total * shrink + p.sum(-1), acc * shrink[:, None] + product
+            here = *at[:3], grid.column(j)
+            value, _ = grid.logits(q_tile, grid.keys(k, here), x, here, (block, j))
+            return absorb(state, value, grid.keys(v, here))
 
-        top = jnp.full(grid.rows, -jnp.inf, dtype)
-        total = jnp.zeros(grid.rows, dtype)
-        if sink is not None:
-            top = top.at[:].set(_part(sink, (b, h), (1, 1), (0, 1)).astype(dtype))
-            total = total + 1
-        state = top, total, jnp.zeros((grid.rows, v.shape[3]), dtype)
+        state = None
+        if sink is not None or grid.k_blocks > 1:
+            first = jnp.full((1, 1, 1), -jnp.inf, dtype)
+            if sink is not None:
+                first = _part(sink, at[:2], (1, grid.groups * grid.heads)).reshape(-1, 1, 1).astype(dtype)
+            top = jnp.broadcast_to(first, (grid.groups * grid.heads, grid.rows, 1)).reshape(grid.groups, -1, 1)
+            state = top, weights(top, top), jnp.zeros((*top.shape[:2], v.shape[3]), dtype)
         state = columns(0, state) if grid.k_blocks == 1 else lax.fori_loop(*grid.k_range(block), columns, state)
-        top, total, acc = state
-        some = jnp.where(total == 0, 1.0, total)
-        out = acc / some[:, None]
-        if gate is not None:
-            out = out / (1 + jnp.exp(-_cut(gate, b, row, h, grid.rows).astype(dtype)))
-        row_lse = (top + jnp.log(some))[None, None]
-        return _put(o, out, b, row, h), lax.dynamic_update_slice(lse, row_lse, (b, h, row))
+        out, out_lse = finish(state, None if gate is None else grid.queries(gate, at))
+        return grid.put_queries(o, out, at), grid.put_queries(lse, out_lse, at)
 
     o = lax.empty((*q.shape[:3], v.shape[3]), q.dtype)
-    lse = lax.empty((grid.b, grid.h, grid.t), dtype)
-    return list(lax.fori_loop(0, grid.b * grid.h * grid.q_blocks, rows, (o, lse)))
+    lse = lax.empty(q.shape[:3], dtype)
+    o, lse = lax.fori_loop(0, grid.b * grid.of_b * grid.packs * grid.q_blocks, rows, (o, lse))
+    return [heads_first(o), lse]
 
 
 def backward(*operands, with_bias: bool, options: Options):
@@ -166,40 +178,40 @@ def backward(*operands, with_bias: bool, options: Options):
     if q.shape[1] * k.shape[1] <= SMALL:
         return xla.backward(*operands, with_bias=with_bias, options=options)
     (lse, ct_y, ct_r), grid = operands[count:], Grid(q, k, options)
-    ct_y, shared = ct_y.astype(q.dtype), grid.h // grid.groups
+    q, ct_y = heads_first(q), heads_first(ct_y.astype(q.dtype))
 
     def keys(i, cts):
         n, block = i // grid.k_blocks, i % grid.k_blocks
-        b, g, column = n // grid.groups, n % grid.groups, grid.column(block)
-        k_tile, v_tile = (_cut(a, b, column, g, grid.columns) for a in (k, v))
+        first_tile = grid.place(n, 0, 0, grid.column(block))
+        k_tile, v_tile = grid.keys(k, first_tile), grid.keys(v, first_tile)
         first, last = grid.q_range(block)
 
         def queries(j, state):
             ct_q, ct_k, ct_v, *ct_bias = state
-            h, q_block = g * shared + j // (last - first), first + j % (last - first)
-            row = grid.row(q_block)
-            at = grid.positions(row, column)
-            q_tile, ct_tile = (_cut(a, b, row, h, grid.rows) for a in (q, ct_y))
-            value, slope = logits(q_tile, k_tile, *at, grid.extra(x, b, h, row, column), options)
-            value = grid.new_columns(grid.new_rows(value, at[0], q_block), at[1], block)
-            lse_tile, ct_r_tile = (_part(a, (b, h, row), (1, 1, grid.rows), (0, 1)) for a in (lse, ct_r))
-            new, *cts, ct_value = cotangents(value, slope, lse_tile, q_tile, k_tile, v_tile, ct_tile, ct_r_tile)
-            ct_q = _put(ct_q, _cut(ct_q, b, row, h, grid.rows) + new, b, row, h)
+            q_block = first + j % (last - first)
+            at = grid.place(n, j // (last - first), q_block, first_tile[3])
+            q_tile, ct_tile = grid.queries(q, at), grid.queries(ct_y, at)
+            value, slope = grid.logits(q_tile, k_tile, x, at, (q_block, block), repeated_rows=True)
+            of_rows = grid.column_of(lse, at), q_tile, k_tile, v_tile, ct_tile, grid.column_of(ct_r, at)
+            new, *cts, ct_value = cotangents(value, slope, *of_rows)
+            ct_q = grid.put_queries(ct_q, grid.queries(ct_q, at) + new, at)
             if with_bias:
-                ct_bias = [_add(ct_bias[0], ct_value[None, None], (b, h, row, column))]
+                ct_bias = [_add(ct_bias[0], ct_value.reshape(1, -1, grid.rows, grid.columns), at)]
             return ct_q, ct_k + cts[0], ct_v + cts[1], *ct_bias
 
-        zeros = (jnp.zeros((a.shape[3], grid.columns), lse.dtype) for a in (k, v))
         ct_q, ct_k, ct_v, *ct_bias = cts
-        state = lax.fori_loop(0, (last - first) * shared, queries, (ct_q, *zeros, *ct_bias))
+        zeros = (jnp.zeros((grid.groups, a.shape[3], grid.columns), lse.dtype) for a in (k, v))
+        state = (ct_q, *zeros, *ct_bias)
+        ct_q, new_k, new_v, *ct_bias = lax.fori_loop(0, (last - first) * grid.packs, queries, state)
         # Added, not written: what this block repeats of the one before is zero here.
-        of_kv = zip((ct_k, ct_v), state[1:3], strict=True)
-        ct_k, ct_v = (_put(ct, _cut(ct, b, column, g, grid.columns) + new.T, b, column, g) for ct, new in of_kv)
-        return state[0], ct_k, ct_v, *state[3:]
+        starts = first_tile[0], first_tile[3], first_tile[1] // grid.shared, 0
+        of_kv = (ct_k, new_k), (ct_v, new_v)
+        ct_k, ct_v = (_add(ct, jnp.transpose(new, (2, 0, 1))[None], starts) for ct, new in of_kv)
+        return ct_q, ct_k, ct_v, *ct_bias
 
     given = (q, k, v, bias) if with_bias else (q, k, v)
     cts = (jnp.zeros(q.shape, lse.dtype), jnp.zeros_like(k), jnp.zeros_like(v))
     if with_bias:
         cts = (*cts, jnp.zeros(bias.shape, lse.dtype))
-    cts = lax.fori_loop(0, grid.b * grid.groups * grid.k_blocks, keys, cts)
-    return [ct.astype(a.dtype) for ct, a in zip(cts, given, strict=True)]
+    ct_q, *cts = lax.fori_loop(0, grid.b * grid.of_b * grid.k_blocks, keys, cts)
+    return [ct.astype(a.dtype) for ct, a in zip((heads_first(ct_q), *cts), given, strict=True)]
