@@ -1,7 +1,7 @@
 """cuDNN's fused attention, called by the names that XLA gives it: plain, causal and left-windowed, in 16 bits.
 
-XLA's custom calls are used rather than `jax.nn.dot_product_attention`, which rounds lse to 16 bits, runs forward again in
-the backward pass of anything that is not its own `custom_vjp`, and can be lowered on a machine with a GPU alone.
+XLA's custom calls are used rather than `jax.nn.dot_product_attention`, which rounds lse to 16 bits, runs forward again
+in the backward pass of anything that is not its own `custom_vjp`, and can be lowered on a machine with a GPU alone.
 
 The backward call wants o, which it uses for nothing but sum_d o_d ct_d of every row. That sum is -ct_r here, and o's
 projection on its cotangent, -ct_r ct / |ct|^2, has the same. Lowered; it has not been run on a GPU.
@@ -91,7 +91,7 @@ def _call(name, results, config, *operands):
 
 
 def _config(q, k, options: Options, products):
-    """XLA's `CudnnfMHABackendConfig` as JSON; `products` gives the contracting and batch axes of each matrix product."""
+    """XLA's `CudnnfMHABackendConfig` as JSON; `products` gives each matrix product's contracting and batch axes."""
     (b, t, h, _), s = q.shape, k.shape[1]
     causal = options.right is not None
     attention = {
