@@ -43,7 +43,7 @@ def k_range(options: Options, row, rows: int, columns: int, count: int):
 
 
 def q_range(options: Options, column, rows: int, columns: int, count: int):
-    """The blocks of `rows` queries, first and past the last of `count`, that see keys from `column` on, `columns` many."""
+    """The blocks of `rows` queries, first and past the last of `count`, that see `columns` keys from `column` on."""
     position = column - options.offset
     before = None if options.right is None else position - options.right
     after = None if options.left is None else position + columns + options.left

@@ -1,11 +1,12 @@
 """Pallas TPU: one tile of logits per step of the grid, the sums of its row or column of tiles in VMEM.
 
-Forward goes over (b, h, blocks of queries, blocks of keys), keys last and in sequence. Backward is two kernels, one with
-the sums of a block of queries and one with those of a block of keys, so that each result is written once and in a fixed
-order; where the bias wants its gradient a third writes that. Tiles that a band hides are neither loaded nor computed.
+Forward goes over (b, h, blocks of queries, blocks of keys), keys last and in sequence. Backward is two kernels, one
+with the sums of a block of queries and one with those of a block of keys, so that each result is written once and in a
+fixed order; where the bias wants its gradient a third writes that. Tiles that a band hides are neither loaded nor
+computed.
 
-Operands are laid out anew as [b, h, t, d], padded to whole tiles. Lowered, compiled for TPU generations and interpreted;
-it has not been run on a TPU.
+Operands are laid out anew as [b, h, t, d], padded to whole tiles. Lowered, compiled for TPU generations and
+interpreted; it has not been run on a TPU.
 """
 
 import jax.numpy as jnp

@@ -1,9 +1,10 @@
 """Attention in pure lax for CPUs: tiles that stay in cache, each a few matrix products, one after the other.
 
 Tiles are cut from the operands where they lie and written into the results in place, so memory beyond those is that of
-a tile. A large batch of small products is slow on CPU and so is one small product: a tile is as many queries as its size
-allows, then as many heads that share a key head, all rows of one product, then key heads, a small batch of products. XLA
-shares each product and each pass over a tile among the cores. Blocks of keys that a band hides are not visited.
+a tile. A large batch of small products is slow on CPU and so is one small product: a tile is as many queries as its
+size allows, then as many heads that share a key head, all rows of one product, then key heads, a small batch of
+products. XLA shares each product and each pass over a tile among the cores. Blocks of keys that a band hides are not
+visited.
 """
 
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ def _divisor(n: int, most: int) -> int:
 
 
 class Grid:
-    """How one call is cut: tiles of `groups` key heads, of `heads` query heads each, by `rows` queries, by `columns` keys.
+    """How one call is cut: tiles of `groups` key heads of `heads` query heads, by `rows` queries, by `columns` keys.
 
     A tile's place is (b, first query head, first query, first key); its logits are [groups, heads rows, columns], the
     queries of one head after those of another. The last block of queries or keys is moved back to end with the array,
