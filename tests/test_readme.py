@@ -8,6 +8,7 @@ import pytest
 
 from jaxzoo.cli import main
 from jaxzoo.cli.main import VERBS
+from jaxzoo.cli.markdown import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,6 +28,28 @@ def test_experiment_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     words = ["--preset", "smoke", "--experiments", str(tmp_path), "--out", str(tmp_path / "runs")]
     assert main(["run", "width_helps", *words]) == 0
     assert "C1 the wide network" in capsys.readouterr().out
+
+
+def test_table_of_papers_is_that_of_the_committed_records(tmp_path, capsys):
+    """If this fails: jaxzoo list --markdown README.md."""
+    copy = tmp_path / "README.md"
+    copy.write_text(README)
+    assert main(["list", "--markdown", str(copy)]) == 0
+    assert copy.read_text() == README
+
+
+def test_table_of_papers_goes_where_a_file_has_its_comments(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert main(["list", "--markdown", str(page), "--field", "theory"]) == 0
+    before, *table, after = page.read_text().splitlines()
+    assert (before, after) == ("before", "after")
+    assert "old" not in table
+    assert any("Neural Tangent Kernel" in line and "C1a&nbsp;✓" in line for line in table)
+    page.write_text("no comments")
+    assert main(["list", "--markdown", str(page)]) == 2
+    assert BEGIN in capsys.readouterr().err
+    assert main(["list", "--markdown", str(tmp_path / "none.md")]) == 2
 
 
 def test_every_verb_is_explained():

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxzoo.cli.errors import UsageError
+from jaxzoo.cli.markdown import papers_table, put_into
 from jaxzoo.cli.options import Experiments, Runs, option, parse
 from jaxzoo.cli.text import UNBOUNDED, console, table
 from jaxzoo.experiment.discover import Head, read_all, results_folder
@@ -37,6 +38,10 @@ class Options:
         Literal[("any", *SLUGS, "stale", "none")],
         tyro.conf.arg(help="only papers with a claim of this verdict, with a stale record, or with no record"),
     ] = "any"
+    markdown: Annotated[
+        Path | None,
+        option("FILE", "put them into FILE as a table of committed records, where it has the comments for it"),
+    ] = None
     experiments: Experiments = None
     runs: Runs = Path("runs")
 
@@ -50,12 +55,17 @@ def main(words: Sequence[str]) -> int:
         near = did_you_mean(options.field, fields)
         raise UsageError(f"--field: no field {options.field!r}{near}; the fields are {', '.join(sorted(fields))}")
     results, shown = results_folder(options.experiments), []
+    runs = options.runs if options.markdown is None else None
     for head in found.heads:
         if options.field in (None, head.field) and _matches(head, options.words):
-            entry = find_entry(head.path, head.paper.title, results=results, runs=options.runs)
+            entry = find_entry(head.path, head.paper.title, results=results, runs=runs)
             if _has(entry, options.verdict):
                 shown.append((head, entry))
-    _print(shown)
+    if options.markdown is None:
+        _print(shown)
+    else:
+        put_into(options.markdown, papers_table(shown))
+        print(options.markdown)
     for error in found.errors:
         print(f"jaxzoo list: {error}", file=sys.stderr)
     return 1 if found.errors else 0
