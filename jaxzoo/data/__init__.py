@@ -8,6 +8,7 @@ from jaxzoo.data.cifar import cifar_binary
 from jaxzoo.data.dataset import DataError, Dataset
 from jaxzoo.data.ett import Borders, ett_csv
 from jaxzoo.data.folder import data_folder, find_file
+from jaxzoo.data.geom_gcn import NodeGraph, geom_gcn, geom_gcn_split
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
 from jaxzoo.data.idx import mnist_idx
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
@@ -44,6 +45,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Graph",
+    "NodeGraph",
     "Picture",
     "breast_cancer",
     "characters",
@@ -59,6 +61,8 @@ __all__ = [
     "ett_csv",
     "find_file",
     "florentine",
+    "geom_gcn",
+    "geom_gcn_split",
     "graph_atlas",
     "iris",
     "karate",

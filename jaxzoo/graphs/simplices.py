@@ -126,6 +126,23 @@ def pad_simplices(complexes, *, multiple=128):
     return [tuple(map(padded, complex, most)) for complex in complexes]
 
 
+def stack_simplices(groups, **options):
+    """Graphs of several groups, all brought to common sizes, with an axis over the graphs of each group.
+
+    Args:
+      groups: group -> its graphs' complexes.
+      **options: of `pad_simplices`.
+
+    Returns:
+      Group -> a tuple of `Simplices` with a leading axis.
+    """
+    padded = iter(pad_simplices([complex for group in groups.values() for complex in group], **options))
+    return {
+        name: jax.tree.map(lambda *leaves: np.stack(leaves), *(next(padded) for _ in group))
+        for name, group in groups.items()
+    }
+
+
 def simplicial_walk(x, members, degree):
     """The two-step walk node -> simplex -> node: S x = D^-1/2 H H^T D^-1/2 x / (p + 1), H the incidence [n, m].
 
@@ -152,7 +169,8 @@ def simplicial_walk(x, members, degree):
         raise ValueError(f"degree: expected [{x.shape[0]}], got {degree.shape}")
     nodes, size = x.shape[0], members.shape[1]
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    scale = jnp.where(degree > 0, jax.lax.rsqrt(jnp.maximum(degree, 1)), 0).astype(wide.dtype)[:, None]
+    degree = jnp.asarray(degree, wide.dtype)[:, None]
+    scale = jnp.where(degree > 0, jax.lax.rsqrt(jnp.maximum(degree, 1)), 0)
     scaled = wide * scale
     # Member by member: no [m, p + 1, d] in memory, and on CPU three times as fast.
     of_simplex = sum(scaled.at[members[:, i]].get(mode="fill", fill_value=0) for i in range(size)) / size  # [m, d]

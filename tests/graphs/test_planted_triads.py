@@ -17,7 +17,7 @@ def test_triangles_agree_and_pairs_do_not():
     only_triangles = planted_triads(jax.random.key(0), triangles=320, edges=0, **options)
     only_pairs = planted_triads(jax.random.key(0), triangles=0, edges=1600, **options)
     triangles = enumerate_cliques(only_triangles["edges"], 400, 2)[2]
-    assert 310 <= len(triangles) < 345
+    assert 315 <= len(triangles) < 420  # those that share sides make others
     assert same_class(only_triangles, triangles).mean() > 0.9
     assert 1560 < len(only_pairs["edges"]) <= 1600
     assert abs(same_class(only_pairs, only_pairs["edges"]).mean() - 0.2) < 0.04
