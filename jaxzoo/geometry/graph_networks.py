@@ -1,0 +1,82 @@
+"""Networks on adjacency matrices: a graph isomorphism network, and a perceptron that sees the bare matrix.
+
+A graph is a matrix [n, n] of zeros and ones, padded; ones on its diagonal mark nodes (`spectral_sort.pad`).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxzoo.layers import MLP
+from jaxzoo.model import Model
+from jaxzoo.transforms import as_model
+
+uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""Weights uniform in -+1 / sqrt(fan_in)."""
+
+
+def gin_layer(params, h, a):
+    """One layer of a graph isomorphism network: h_i' = tanh(W ((1 + eps) h_i + sum over neighbours j of h_j) + b).
+
+    Args:
+      params: {"eps": [], "kernel": [d, f], "bias": [f]}.
+      h: [n, d] node features.
+      a: [n, n] adjacency matrix with zero diagonal.
+
+    Returns:
+      [n, f].
+
+    Source: Xu et al., "How Powerful are Graph Neural Networks?" (arXiv 1810.00826), eq. 4.1.
+    """
+    mixed = (1 + params["eps"]) * h + a @ h
+    return jnp.tanh(mixed @ params["kernel"] + params["bias"][None])
+
+
+def init_gin_layer(key, d, f):
+    """Parameters of `gin_layer`: eps = 0, uniform kernel [d, f], zero bias [f]."""
+    return {"eps": jnp.zeros(()), "kernel": uniform_fan_in(key, (d, f)), "bias": jnp.zeros(f)}
+
+
+def gin(*, width=32, layers=3, outputs=10, ids=False):
+    """GIN on degrees, with a sum over nodes, a linear layer and a tanh at the end.
+
+    Args:
+      width: of the layers.
+      layers: how many.
+      outputs: size of the output.
+      ids: append to a node's degree its place in the matrix, one-hot; then the network depends on the labelling.
+
+    Returns:
+      A `Model` [n, n] -> [outputs].
+    """
+
+    def init(key, x):
+        *keys, key_out = jax.random.split(key, layers + 1)
+        sizes = [1 + x.shape[0] * ids] + [width] * layers
+        made = [init_gin_layer(*each) for each in zip(keys, sizes[:-1], sizes[1:], strict=True)]
+        return {"layers": made, "out": {"kernel": uniform_fan_in(key_out, (width, outputs)), "bias": jnp.zeros(outputs)}}
+
+    def apply(params, x, *, key=None):
+        n = x.shape[0]
+        present = jnp.diagonal(x)[:, None].astype(jnp.float32)  # [n, 1]
+        a = x.astype(jnp.float32) - jnp.diag(present[:, 0])
+        h = a.sum(1, keepdims=True)
+        if ids:
+            h = jnp.concatenate([h, jnp.eye(n) * present], axis=1)
+        for layer in params["layers"]:
+            h = gin_layer(layer, h, a)
+        pooled = (h * present).sum(0)
+        return jnp.tanh(pooled @ params["out"]["kernel"] + params["out"]["bias"])
+
+    return Model(init, apply)
+
+
+def matrix_mlp(*, widths=(128, 64, 10)):
+    """A perceptron on the flattened matrix, tanh after every layer: [n, n] -> [widths[-1]]."""
+    mlp = as_model(MLP(widths, jnp.tanh, kernel_init=uniform_fan_in))
+
+    def flat(x):
+        return x.astype(jnp.float32).ravel()
+
+    return Model(
+        lambda key, x: mlp.init(key, flat(x)), lambda params, x, *, key=None: jnp.tanh(mlp.apply(params, flat(x)))
+    )

@@ -1,0 +1,37 @@
+"""PointNet: what a point cloud has to say of each of its points, whatever their order."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxzoo.geometry.graph_networks import uniform_fan_in
+from jaxzoo.layers import MLP
+
+
+class PointNet(nn.Module):
+    """A perceptron of each point, a maximum over points, and a head that sees both: [n, 3] -> [n, outputs].
+
+    Attributes:
+      narrow, wide: widths of local and of global features.
+      outputs: numbers for each point.
+
+    Source: Qi et al., "PointNet" (arXiv 1612.00593), the segmentation network without its learned alignments.
+    """
+
+    narrow: int = 24
+    wide: int = 48
+    outputs: int = 3
+
+    @nn.compact
+    def __call__(self, x):
+        dense = {"kernel_init": uniform_fan_in}
+        local = nn.relu(MLP((self.narrow, self.narrow), nn.relu, name="local", **dense)(x))
+        whole = nn.relu(nn.Dense(self.wide, name="wide", **dense)(local)).max(0, keepdims=True)  # [1, wide]
+        # The head's first layer on [local, whole] in two parts, so that the second is computed once a cloud.
+        joint = nn.Dense(self.wide, name="of_local", **dense)(local)
+        joint = nn.relu(joint + nn.Dense(self.wide, use_bias=False, name="of_whole", **dense)(whole))
+        return MLP((self.narrow, self.outputs), nn.relu, name="head", **dense)(joint)
+
+
+def unoriented_error(normals, exact):
+    """Mean over points of 1 - (n . n*)^2, the squared sine of the angle between lines: [n, 3], [n, 3] -> []."""
+    return (1 - jnp.square((normals * exact).sum(-1))).mean()
