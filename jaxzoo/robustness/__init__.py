@@ -1,0 +1,1 @@
+"""Robust, private and verifiable machine learning."""
