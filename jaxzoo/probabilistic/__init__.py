@@ -1,0 +1,1 @@
+"""Probabilistic models and inference: one file per paper, and what they share."""
