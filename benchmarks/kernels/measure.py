@@ -30,6 +30,7 @@ class Case(NamedTuple):
         operations, bytes: floor of the forward pass; both directions count three times the operations.
         bytes_both: floor of forward and backward, operands, cotangents and results each once.
         baselines: name -> direction -> a callable without arguments that runs to completion, or None where it can't.
+        narrow: the arguments have dtypes of their own, that are not to be cast, and no gradient.
     """
 
     op: str
@@ -46,6 +47,7 @@ class Case(NamedTuple):
     bytes: int
     bytes_both: int
     baselines: Mapping[str, Callable[[str], Callable | None]]
+    narrow: bool = False
 
 
 def roof() -> dict[str, float]:
@@ -77,6 +79,36 @@ def directed(function, direction: str, count: int):
     return function if direction == "forward" else jax.value_and_grad(weighted(function), tuple(range(count)))
 
 
+def chosen(shapes, group, names):
+    """The (name, shape) pairs of a group of a module of shapes; all of them if no name is given."""
+    return [(name, shape) for name, shape in getattr(shapes, group).items() if not names or name in names]
+
+
+def torch_baseline(make, arguments):
+    """A baseline in PyTorch for `Case.baselines`, where it is installed: `make(torch)` gives a function of tensors."""
+
+    def of(direction):
+        try:
+            import torch
+        except ImportError:
+            return None
+        torch.set_num_threads(os.cpu_count())
+        function, tensors = make(torch), [torch.from_numpy(np.array(x)) for x in arguments]
+
+        def forward():
+            with torch.inference_mode():
+                return function(*tensors)
+
+        def both():
+            given = [x.detach().requires_grad_() for x in tensors]
+            (function(*given) ** 2).sum().backward()
+            return [x.grad for x in given]
+
+        return forward if direction == "forward" else both
+
+    return of
+
+
 def jax_baseline(function, arguments):
     """A baseline in JAX, compiled, for `Case.baselines`."""
 
@@ -89,7 +121,10 @@ def jax_baseline(function, arguments):
 
 def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> dict[str, Any]:
     """The record of one case in one direction; "failed" says why there is no speed in it."""
-    arguments = tuple(jnp.asarray(x, None if x.dtype.kind in "iuc" else case.dtype) for x in case.arguments)
+    kept = [case.narrow or x.dtype.kind in "iuc" for x in case.arguments]
+    arguments = tuple(
+        jnp.asarray(x, None if keep else case.dtype) for x, keep in zip(case.arguments, kept, strict=True)
+    )
     start = time.perf_counter()
     lowered = jax.jit(directed(case.function, direction, len(arguments))).lower(*arguments)
     middle = time.perf_counter()

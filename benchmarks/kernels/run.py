@@ -53,7 +53,7 @@ def main() -> int:
     rows = []
     for name in args.ops or available:
         for case in load(HERE / "ops" / f"{name}.py").cases(args.group, args.shapes, args.dtype, args.implementation):
-            for direction in args.directions:
+            for direction in args.directions[:1] if case.narrow else args.directions:
                 row = measure.row(case, direction, args.repeats, roof)
                 rows.append(row)
                 print(json.dumps(row), flush=True)

@@ -6,16 +6,15 @@ from jax import lax, nn
 from jaxzoo_kernels import gated_linear_attention, gated_linear_attention_step
 from jaxzoo_kernels.gated_linear_attention import shapes
 from jaxzoo_kernels.gated_linear_attention.reference import gated_linear_attention as reference
-from measure import SEED, Case, jax_baseline
+from measure import SEED, Case, chosen, jax_baseline
 
 CHUNK = 64
 
 
 def cases(group, names, dtype, implementation):
     """One case per named shape of the group."""
-    for name, shape in getattr(shapes, group).items():
-        if not names or name in names:
-            yield _case(name, shape, dtype, implementation)
+    for name, shape in chosen(shapes, group, names):
+        yield _case(name, shape, dtype, implementation)
 
 
 def _case(name, shape, dtype, implementation):

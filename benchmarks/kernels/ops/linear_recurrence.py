@@ -8,14 +8,13 @@ from jax import lax
 from jaxzoo_kernels import linear_recurrence
 from jaxzoo_kernels.linear_recurrence import shapes
 from jaxzoo_kernels.linear_recurrence.reference import linear_recurrence as reference
-from measure import SEED, Case, jax_baseline
+from measure import SEED, Case, chosen, jax_baseline
 
 
 def cases(group, names, dtype, implementation):
     """One case per named shape of the group."""
-    for name, shape in getattr(shapes, group).items():
-        if not names or name in names:
-            yield _case(name, shape, dtype, implementation)
+    for name, shape in chosen(shapes, group, names):
+        yield _case(name, shape, dtype, implementation)
 
 
 def _case(name, shape, dtype, implementation):
