@@ -10,7 +10,9 @@ PSEUDOCOUNTS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 def marginals(train: np.ndarray, levels: int, pseudocount: float) -> np.ndarray:
     """p_i(v) ~ count + pseudocount / k: [d, k] from images [n, d]."""
-    counts = (train[..., None] == np.arange(levels)).sum(0)
+    d = train.shape[1]
+    place = train.astype(np.int64) + levels * np.arange(d)[None]
+    counts = np.bincount(place.ravel(), minlength=d * levels).reshape(d, levels)
     return (counts + pseudocount / levels) / (len(train) + pseudocount)
 
 
@@ -32,8 +34,7 @@ def independent_bits(train: np.ndarray, valid: np.ndarray, test: np.ndarray, *, 
 def chow_liu_bits(tree: Tree, train: np.ndarray, valid: np.ndarray, test: np.ndarray, *, levels: int) -> float:
     """Bits per dimension of `test` under p(x) = prod p(x_i | x_parent(i)), counted; smoothing is chosen on `valid`.
 
-    p(x_i | x_parent) ~ count + c p_i(x_i): rare parents fall back to the pixel's own distribution, which does better
-    than to a uniform one.
+    p(x_i | x_parent) ~ count + c / k, for the root too.
 
     Args:
       tree: over the pixels.
@@ -42,13 +43,12 @@ def chow_liu_bits(tree: Tree, train: np.ndarray, valid: np.ndarray, test: np.nda
     """
 
     def table(i, c):
-        own, above = train[:, i], tree.parent[i]
-        p = marginals(train[:, [i]], levels, 1.0)  # [1, k]
+        above = tree.parent[i]
         if above < 0:
-            return p
+            return marginals(train[:, [i]], levels, c)  # [1, k]
         counts = np.zeros((levels, levels))
-        np.add.at(counts, (train[:, above], own), 1)
-        return (counts + c * p) / (counts.sum(1, keepdims=True) + c)
+        np.add.at(counts, (train[:, above], train[:, i]), 1)
+        return (counts + c / levels) / (counts.sum(1, keepdims=True) + c)
 
     def bits(c, images):
         total = 0.0

@@ -13,6 +13,9 @@ from jaxzoo.probabilistic.chow_liu import Tree
 from jaxzoo.probabilistic.hclt import HCLT, hclt_init, hclt_loglik, normalise
 from jaxzoo.train import Task, keep_best
 
+SCORED = 200
+"""Validation images that are scored at once: it is their number that memory grows with."""
+
 
 def total_loglik(tree: Tree, params: HCLT, x):
     """Sum of log p over images [b, d]."""
@@ -129,7 +132,7 @@ def hclt_em(
         return state, {"loss": -value / batch}
 
     def score(state):
-        x = state.valid.astype(jnp.int32)
-        return total_loglik(state.tree, state.params, x) / x.shape[0]
+        loglik = lambda x: hclt_loglik(state.tree, state.params, x.astype(jnp.int32))  # noqa: E731
+        return jax.lax.map(loglik, state.valid, batch_size=SCORED).mean()
 
     return keep_best(Task(init, update), score, every=per_epoch)
