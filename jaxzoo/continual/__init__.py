@@ -1,0 +1,1 @@
+"""Learning from a stream: what is met once and has to be kept."""
