@@ -20,10 +20,26 @@ WAYS = {
 }
 
 
-def circuit_rate(tree: Tree, params: HCLT, images):
-    """-log2 p of images [n, d] per dimension, the mean; traceable."""
-    logliks = jax.lax.map(lambda x: hclt_loglik(tree, params, x.astype(jnp.int32)), images, batch_size=200)
-    return -logliks.mean() / (images.shape[1] * LN2)
+def circuit_rates(tree: Tree, params: HCLT, parts: dict, *, at_once: int = 200) -> dict:
+    """-log2 p per dimension, the mean of each part; traceable.
+
+    Args:
+      tree, params: of the circuit.
+      parts: images [n, d] by name.
+      at_once: images that are evaluated together; all parts share one program.
+
+    Returns:
+      A scalar for each part.
+    """
+    images = jnp.concatenate(list(parts.values())).astype(jnp.int32)
+    n, d = images.shape
+    batches = jnp.pad(images, ((0, -n % at_once), (0, 0))).reshape(-1, at_once, d)
+    logliks = jax.lax.map(lambda x: jax.vmap(hclt_loglik, (None, None, 0))(tree, params, x), batches).reshape(-1)
+    ends = np.cumsum([len(x) for x in parts.values()])
+    return {
+        name: -logliks[end - len(x) : end].mean() / (d * LN2)
+        for (name, x), end in zip(parts.items(), ends.tolist(), strict=True)
+    }
 
 
 def baseline_rates(train, valid, test, *, levels: int, shape: tuple[int, int]) -> dict[str, float]:
@@ -121,7 +137,7 @@ def conditional_times(tree: Tree, params: HCLT, x, *, repeats: int = 5) -> dict[
       "seconds partial" and "seconds naive"; "difference", the largest between their conditionals; "edges ..." visited
       per pixel, as from `operations`; "pixels" d.
     """
-    circuit, x = pc.prepare(tree, params), jnp.asarray(x, jnp.int32)
+    circuit, x = jax.jit(pc.prepare)(tree, params), jnp.asarray(x, jnp.int32)
     found = {name: way(circuit, x) for name, way in WAYS.items()}
     seconds = {name: [] for name in WAYS}
     for _ in range(repeats):

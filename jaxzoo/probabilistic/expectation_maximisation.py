@@ -63,7 +63,6 @@ class EMState(NamedTuple):
     Attributes:
       params: of the circuit.
       counts: of the whole epoch so far.
-      order: [n] of the images in this epoch.
       step: number of steps.
       tree: of the pixels.
       train, valid: [n, d], [m, d] images.
@@ -71,7 +70,6 @@ class EMState(NamedTuple):
 
     params: HCLT
     counts: HCLT
-    order: jax.Array
     step: jax.Array
     tree: Tree
     train: jax.Array
@@ -115,24 +113,25 @@ def hclt_em(
     def init(key, tree, train, valid):
         params = hclt_init(key, train.shape[1], levels, latents)
         counts = jax.tree.map(jnp.zeros_like, params)
-        return EMState(params, counts, jnp.arange(images), jnp.int32(0), tree, train, valid)
+        return EMState(params, counts, jnp.int32(0), tree, train, valid)
 
     def update(state, key):
         epoch, place = state.step // per_epoch, state.step % per_epoch
-        order = jax.lax.cond(place == 0, lambda: jax.random.permutation(key, images), lambda: state.order)
-        x = state.train[jax.lax.dynamic_slice_in_dim(order, place * batch, batch)]
-        value, new = flows(state.tree, state.params, x.astype(jnp.int32))
         whole = epoch >= epochs
+        # NOTE(paper): mini-batches are drawn with replacement; a whole epoch has every image once.
+        drawn = jax.random.randint(key, (batch,), 0, images)
+        x = state.train[jnp.where(whole, place * batch + jnp.arange(batch), drawn)]
+        value, new = flows(state.tree, state.params, x.astype(jnp.int32))
         counts = jax.tree.map(lambda old, new: jnp.where(whole & (place > 0), old + new, new), state.counts, new)
         weight = jnp.where(whole, 0.0, jnp.interp(epoch / max(epochs, 1), at, s))
         after = maximise(state.params, counts, weight, pseudocount)
         use = ~whole | (place == per_epoch - 1)
         params = jax.tree.map(lambda new, old: jnp.where(use, new, old), after, state.params)
-        state = state._replace(params=params, counts=counts, order=order, step=state.step + 1)
+        state = state._replace(params=params, counts=counts, step=state.step + 1)
         return state, {"loss": -value / batch}
 
     def score(state):
         loglik = lambda x: hclt_loglik(state.tree, state.params, x.astype(jnp.int32))  # noqa: E731
-        return jax.lax.map(loglik, state.valid, batch_size=SCORED).mean()
+        return jax.lax.map(loglik, state.valid, batch_size=min(SCORED, len(state.valid))).mean()
 
     return keep_best(Task(init, update), score, every=per_epoch)

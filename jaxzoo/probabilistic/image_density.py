@@ -55,6 +55,6 @@ def image_density(model: Model, steps: int, *, batch: int, rate: float = 3e-3, e
     def score(state):
         keys = jax.random.split(jax.random.key(0), state.valid.shape[0])
         nats = lambda at: model.apply(state.fit.params, at[0], key=at[1])  # noqa: E731
-        return -jax.lax.map(nats, (state.valid, keys), batch_size=SCORED).mean()
+        return -jax.lax.map(nats, (state.valid, keys), batch_size=min(SCORED, len(state.valid))).mean()
 
     return keep_best(Task(init, update), score, every=every)

@@ -178,6 +178,7 @@ class Coder(NamedTuple):
 
 # One program for both directions and one shape: another program, or another shape, may round another way, and one
 # different frequency makes all that follows unreadable.
+_prepare = jax.jit(prepare)
 _conditional = jax.jit(jax.vmap(partial_conditional, (None, 0, None)))
 _evaluate = jax.jit(jax.vmap(partial_evaluate, (None, 0, None, 0)))
 
@@ -196,7 +197,7 @@ def coder(tree: Tree, params: HCLT, *, images: int, lanes: int = 1, bits: int = 
       `Coder`. The decoder reads a file exactly where programs give the same bits as for the encoder: on the same kind
       of machine, with the same version of jax.
     """
-    circuit = prepare(tree, params)
+    circuit = _prepare(tree, params)
     order = np.asarray(tree.order)
     d = len(order)
 

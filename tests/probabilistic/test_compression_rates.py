@@ -15,9 +15,12 @@ X = np.asarray(jax.random.randint(jax.random.key(1), (20, 6), 0, 3)).astype(np.u
 
 def test_a_circuits_rate_is_its_mean_likelihood_and_its_files_are_exact():
     found = rates.coded_rates(TREE, PARAMS, X, lanes=2, singles=3)
-    rate = float(rates.circuit_rate(TREE, PARAMS, jnp.asarray(X)))
+    few = {"first": jnp.asarray(X[:3]), "all": jnp.asarray(X)}
+    by_part = rates.circuit_rates(TREE, PARAMS, few, at_once=4)
+    rate = float(by_part["all"])
     logliks = [hclt.hclt_loglik(TREE, PARAMS, jnp.asarray(x, jnp.int32)) for x in X[:3]]
     np.testing.assert_allclose(found["single model"], -np.mean(logliks) / (6 * np.log(2)), rtol=1e-5)
+    np.testing.assert_allclose(found["single model"], by_part["first"], rtol=1e-5)
     np.testing.assert_allclose(found["coded model"], rate, rtol=1e-5)
     assert found["exact"] == 1
     assert 0 < (found["coded"] - rate) * 120 < 2 * 64

@@ -150,17 +150,28 @@ def test_padded_trees_give_the_same_and_jit_equals_eager():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *flows)
 
 
-def test_the_task_learns_and_its_whole_epochs_are_full_em_steps():
-    draw = jax.vmap(hclt.sample, (None, None, 0))
-    x = draw(TREE, circuit(15), jax.random.split(jax.random.key(16), 60)).astype(jnp.uint8)
-    options = {"images": 60, "batch": 20, "pseudocount": 0.1}
-    tree = jax.tree.map(jnp.asarray, TREE)
-    whole = fit(em.hclt_em(K, H, epochs=0, full_epochs=4, **options), jax.random.key(17), 12, tree, x, x).state
-    params = hclt.hclt_init(jax.random.split(jax.random.key(17))[0], D, K, H)
+def learnable(n=60):
+    """Images [n, d] uint8 of a circuit."""
+    draw = jax.jit(jax.vmap(hclt.sample, (None, None, 0)))
+    return draw(TREE, circuit(15), jax.random.split(jax.random.key(16), n)).astype(jnp.uint8)
+
+
+def test_whole_epochs_of_the_task_are_full_steps_of_em():
+    x = learnable()
+    task = em.hclt_em(K, H, epochs=0, full_epochs=4, images=60, batch=20)
+    state, update = task.init(jax.random.key(17), jax.tree.map(jnp.asarray, TREE), x, x), jax.jit(task.update)
+    params = hclt.hclt_init(jax.random.key(17), D, K, H)
+    for key in jax.random.split(jax.random.key(18), 12):
+        state, _ = update(state, key)
     for _ in range(4):
         params = STEP(TREE, params, x.astype(jnp.int32), 0.0, 0.1)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), whole.state.params, params)
-    mixed = fit(em.hclt_em(K, H, epochs=3, full_epochs=2, **options), jax.random.key(17), 15, tree, x, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), state.state.params, params)
+
+
+def test_the_task_learns_and_keeps_the_best():
+    x, tree = learnable(), jax.tree.map(jnp.asarray, TREE)
+    task = em.hclt_em(K, H, epochs=3, full_epochs=2, images=60, batch=20)
+    mixed = fit(task, jax.random.key(17), 15, tree, x, x)
     assert mixed.history["loss"][-3:].mean() < mixed.history["loss"][:3].mean()
     assert float(mixed.state.score) >= float(logliks(TREE, mixed.state.state.params, x.astype(jnp.int32)).mean())
 
