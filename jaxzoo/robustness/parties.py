@@ -27,7 +27,8 @@ from jaxzoo.robustness.hyrax import opening_holds, prove_opening
 from jaxzoo.robustness.m61 import P, to_m61
 from jaxzoo.robustness.multilinear import Factors, contract, eq_table, inner
 from jaxzoo.robustness.pedersen import Known, Sealed, product_holds, prove_product
-from jaxzoo.robustness.sumcheck import Rejected, fold_all, interpolate, product, round_values
+from jaxzoo.robustness.sumcheck import Rejected, fold_all, interpolate, round_values
+from jaxzoo.robustness.sumcheck import product as product_of_tables
 from jaxzoo.robustness.tensor_sum import tensor_sum
 from jaxzoo.robustness.training_trace import NAMES, Rows, Setting
 from jaxzoo.robustness.transcript import Transcript
@@ -141,7 +142,7 @@ class Prover:
         """Claims that <table, factors> is a number that follows from others."""
         self.claims.add(name, factors, value)
 
-    def sumcheck(self, claim: Known, degree: int, sizes, build, combine=product):
+    def sumcheck(self, claim: Known, degree: int, sizes, build, combine=product_of_tables):
         """Proves that claim = sum of combine(build(tables)), tables of shape `sizes`.
 
         Returns:
@@ -226,7 +227,7 @@ class Verifier:
         """Claims that <table, factors> is a number that follows from others."""
         self.claims.add(name, factors, value)
 
-    def sumcheck(self, claim: Sealed, degree: int, sizes, build, combine=product):
+    def sumcheck(self, claim: Sealed, degree: int, sizes, build, combine=product_of_tables):
         """Follows the rounds; see `Prover.sumcheck`."""
         point = []
         for _ in range(sum(size.bit_length() - 1 for size in sizes)):

@@ -239,7 +239,7 @@ def relu(party, setting, group):
         aux = group.of(tables["aux"])
         sign = contract(aux, [None, FIRST, None, None, linear["sign"]])
         rounded = contract(aux, [None, both, None, None, linear["rounded"]])
-        return outer([e, u_b, u_o]), m61_sub(np.ones_like(sign), sign), rounded  # [g, b, n] each
+        return outer([e, u_b, u_o]), m61_sub(np.uint64(1), sign), rounded  # [g, b, n] each
 
     claim, _, (r, r_b, r_o) = party.sumcheck(a + g_z * gamma, 3, (g, b, n), hadamard)
     sign = party.value("aux", group.lift(r, "aux"), FIRST, r_b, r_o, linear["sign"])
@@ -265,7 +265,7 @@ def last_layer(party, setting, group):
 def bit_identity(tables):
     """e b (b - 1)."""
     e, b = tables
-    return m61_mul(e, m61_mul(b, m61_sub(b, b[:1] * np.uint64(0) + np.uint64(1))))
+    return m61_mul(e, m61_mul(b, m61_sub(b, np.uint64(1))))
 
 
 def bits(party, setting, group, name):

@@ -61,7 +61,8 @@ def test_sums_and_inner_products(axis):
 def test_vmap_is_a_loop():
     a, b = (RNG.integers(0, P, (3, 5), np.uint64) for _ in "ab")
     with jax.enable_x64(True):
-        np.testing.assert_array_equal(jax.vmap(m61.m61_mul)(a, b), np.stack([m61.m61_mul(*p) for p in zip(a, b)]))
+        each = [m61.m61_mul(*pair) for pair in zip(a, b, strict=True)]
+        np.testing.assert_array_equal(jax.vmap(m61.m61_mul)(a, b), np.stack(each))
 
 
 def test_signed_integers_there_and_back():

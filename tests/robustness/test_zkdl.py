@@ -3,16 +3,18 @@
 import random
 from functools import cache
 
+import jax
 import numpy as np
 import pytest
 
-from jaxzoo.robustness import forgeries, parties, zkdl
+from jaxzoo.robustness import forgeries, parties, trials, zkdl
 from jaxzoo.robustness import training_trace as tt
 from jaxzoo.robustness.fixed_point import train_step_int
 from jaxzoo.robustness.group import times
 from jaxzoo.robustness.m61 import P
 from jaxzoo.robustness.pedersen import Q
-from jaxzoo.robustness.zkdl import Rejected, Setting
+from jaxzoo.robustness.trials import why
+from jaxzoo.robustness.zkdl import Setting
 
 TINY = Setting(layers=2, steps=1, batch=4, width=4, whole=14, fraction=6, shift=9)
 ODD = Setting(layers=3, steps=3, batch=4, width=4, whole=14, fraction=6, shift=9)
@@ -26,20 +28,7 @@ def inputs(setting, seed=0):
 
 
 def prove(setting, tables, stacked=True, public=None, seed=1):
-    rng = random.Random(seed)
-    commitments, blinds = zkdl.commit_tables(setting, tables, rng, stacked)
-    commitments |= public or {}
-    proof = zkdl.prove_step(setting, tables, commitments, blinds, rng, stacked=stacked)
-    return zkdl.statement(setting, commitments), proof
-
-
-def why(setting, public, proof, stacked=True):
-    """The check that rejects a proof; None if it is accepted."""
-    try:
-        zkdl.verify_step(setting, public, proof, stacked=stacked)
-    except Rejected as error:
-        return str(error)
-    return None
+    return trials.prove(setting, tables, random.Random(seed), stacked=stacked, public=public)
 
 
 @cache
@@ -65,7 +54,7 @@ CHECKS = {
 )
 def test_honest_proofs_are_accepted(setting, stacked):
     tables = zkdl.witness(setting, *inputs(setting))
-    assert why(setting, *prove(setting, tables, stacked), stacked) is None
+    assert why(setting, *prove(setting, tables, stacked), stacked=stacked) is None
 
 
 @pytest.mark.parametrize("kind", forgeries.KINDS)
@@ -101,7 +90,7 @@ def leave_out(monkeypatch, what, where):
 def test_errors_are_found_in_any_step_and_layer_and_layer_by_layer(setting, stacked):
     for seed, kind in enumerate(forgeries.KINDS[:4]):
         tables = forgeries.forge(kind, setting, *inputs(setting), random.Random(seed))
-        assert why(setting, *prove(setting, tables, stacked), stacked) == CHECKS[kind]
+        assert why(setting, *prove(setting, tables, stacked), stacked=stacked) == CHECKS[kind]
 
 
 def test_another_learning_rate_is_rejected():
@@ -224,3 +213,16 @@ def test_inputs_that_do_not_fit_raise():
         zkdl.witness(TINY, [w * 10**5 for w in weights], xs, ys)
     with pytest.raises(ValueError, match="kind: expected one of weights, "):
         forgeries.forge("nothing", TINY, weights, xs, ys, random.Random(0))
+
+
+@pytest.mark.parametrize("cheat", [None, "bit", "rate", "data"])
+def test_accepted_alone_when_honest(cheat):
+    assert trials.accepted((TINY, *inputs(TINY)), random.Random(0), cheat) == (cheat is None)
+
+
+def test_timed_proofs_have_sizes_and_times():
+    found = trials.timed((TINY, *inputs(TINY)), jax.random.key(0))
+    assert 0 < found["sumcheck bytes"] < found["proof bytes"]
+    assert min(found["prover seconds"], found["verifier seconds"]) > 0
+    with pytest.raises(ValueError, match="cheat: expected None, rate, data or one of weights"):
+        trials.accepted((TINY, *inputs(TINY)), random.Random(0), "nothing")
