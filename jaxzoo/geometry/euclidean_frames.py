@@ -61,6 +61,13 @@ def euclidean_frame(x, *, proper=False, centred=True):
     return Frame(axes[None] * jnp.asarray(signs, x.dtype)[:, None], centre)
 
 
+def eigengap(x):
+    """How well determined the axes of a cloud [n, d] are: the smallest gap of eigenvalues over the largest one."""
+    offset = x - x.mean(0, keepdims=True)
+    eigenvalues = jnp.linalg.eigvalsh(offset.T @ offset)
+    return jnp.diff(eigenvalues).min() / eigenvalues[-1]
+
+
 def random_frame(key, x, k, *, proper=True, centred=True):
     """What group averaging takes in the place of a frame: k uniformly random rotations, and the mean of the points.
 
@@ -75,22 +82,21 @@ def random_frame(key, x, k, *, proper=True, centred=True):
       A `Frame` of k elements.
     """
     key_turn, key_reflect = jax.random.split(key)
-    rotations = jax.vmap(random_rotation)(jax.random.split(key_turn, k)).astype(x.dtype)
+    rotations = random_rotations(key_turn, k).astype(x.dtype)
     if not proper:
         rotations *= jax.random.rademacher(key_reflect, (k, 1, 1), x.dtype)
     return Frame(rotations, jax.lax.stop_gradient(x.mean(0)) if centred else jnp.zeros_like(x[0]))
 
 
-def random_rotation(key):
-    """A uniformly random rotation of 3-space, [3, 3], from a random unit quaternion."""
-    w, x, y, z = normalize(jax.random.normal(key, (4,)))
-    return jnp.stack(
-        [
-            jnp.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)]),
-            jnp.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)]),
-            jnp.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]),
-        ]
-    )
+def random_rotations(key, count):
+    """Uniformly random rotations of 3-space, [count, 3, 3], from random unit quaternions."""
+    w, x, y, z = normalize(jax.random.normal(key, (count, 4))).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return jnp.stack([jnp.stack(row, axis=1) for row in rows], axis=1)
 
 
 def to_frame(x, frame, *, vectors=False):

@@ -15,18 +15,17 @@ Design" (arXiv 2110.03336).
 """
 
 import functools
-import hashlib
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxzoo.geometry.body_networks import gnn_parts, init_gnn, pair_features
 from jaxzoo.geometry.euclidean_frames import OUTPUTS, euclidean_frame, from_frame, random_frame, to_frame
 from jaxzoo.geometry.point_networks import PointNet
 from jaxzoo.geometry.spectral_sort import frame_permutations, reorder, spectral_sort_frame
+from jaxzoo.geometry.weisfeiler_leman import wl_test
 from jaxzoo.model import Model
-from jaxzoo.ops import normalize
+from jaxzoo.ops import normalize, segment_mean
 from jaxzoo.transforms import as_model
 
 __all__ = [
@@ -39,6 +38,7 @@ __all__ = [
     "from_frame",
     "ga_average",
     "mean_over",
+    "members_average",
     "permutation_average",
     "random_orders",
     "spectral_sort_frame",
@@ -56,7 +56,7 @@ GROUPS = {
 
 
 def mean_over(apply):
-    """The mean of a function over a leading axis of its input: `averaged(params, xs [m, ...]) = mean of apply(params, x)`."""
+    """The mean of a function over a leading axis of its input: `averaged(params, xs [m, ...])`."""
 
     def averaged(params, xs, **options):
         return jax.vmap(lambda x: apply(params, x, **options))(xs).mean(0)
@@ -137,6 +137,26 @@ def permutation_average(apply):
     return lambda params, a, orders, **options: over(params, reorder(a, orders), **options)
 
 
+def members_average(apply, graph, graphs, *, batch=1024):
+    """Averages a function over frames of different sizes, laid out one after the other (`spectral_sort.Members`).
+
+    Args:
+      apply: `apply(params, a [n, n]) -> y`.
+      graph: [m] the graph that each matrix belongs to.
+      graphs: number of graphs, g.
+      batch: matrices that are computed at once.
+
+    Returns:
+      `averaged(params, matrices [m, n, n], *, mask=None) -> [g, ...]`; matrices where mask [m] is False don't count.
+    """
+
+    def averaged(params, matrices, *, mask=None):
+        y = jax.lax.map(functools.partial(apply, params), matrices, batch_size=batch)
+        return segment_mean(y, graph, graphs, mask=mask)
+
+    return averaged
+
+
 def random_orders(key, present, k):
     """k uniformly random orders of the nodes that are present, before those that are not.
 
@@ -192,34 +212,20 @@ def fa_gnn(*, width=60, layers=4):
     return Model(init_gnn(parts, width, layers), apply)
 
 
-def fa_pointnet(network=None, *, group="E"):
+def fa_pointnet(network=None, *, group="E", random=None):
     """FA-PointNet: unit normals of a point cloud that turn with it (Sec. 4.1).
 
     Args:
       network: a linen module [n, 3] -> [n, 3]; by default `PointNet()`.
       group: "E" or "SE".
+      random: None; or average over so many random elements in the place of the frame, which then needs a key.
 
     Returns:
       A `Model` [n, 3] -> [n, 3].
     """
     model = as_model(PointNet() if network is None else network)
-    averaged = frame_average(model.apply, group=group, out="vector")
-    return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x)))
-
-
-def wl_test(a):
-    """What the 1-dimensional Weisfeiler-Leman test sees of a graph: its colours after as many rounds as there are nodes.
-
-    Args:
-      a: [n, n] adjacency matrix.
-
-    Returns:
-      A tuple of n colours, sorted. Two graphs that the test can't tell apart have equal ones.
-    """
-    neighbours = [np.flatnonzero(row) for row in np.asarray(a)]
-    colours = [b""] * len(neighbours)
-    for _ in neighbours:
-        # A colour is the digest of a node's own and its neighbours' sorted ones, so that it means the same in any graph.
-        seen = [colours[i] + b"".join(sorted(colours[j] for j in near)) for i, near in enumerate(neighbours)]
-        colours = [hashlib.blake2b(each, digest_size=16).digest() for each in seen]
-    return tuple(sorted(colours))
+    if random is None:
+        averaged = frame_average(model.apply, group=group, out="vector")
+        return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x)))
+    averaged = ga_average(model.apply, random, group=group, out="vector")
+    return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x, key=key)))

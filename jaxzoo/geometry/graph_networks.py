@@ -53,7 +53,10 @@ def gin(*, width=32, layers=3, outputs=10, ids=False):
         *keys, key_out = jax.random.split(key, layers + 1)
         sizes = [1 + x.shape[0] * ids] + [width] * layers
         made = [init_gin_layer(*each) for each in zip(keys, sizes[:-1], sizes[1:], strict=True)]
-        return {"layers": made, "out": {"kernel": uniform_fan_in(key_out, (width, outputs)), "bias": jnp.zeros(outputs)}}
+        return {
+            "layers": made,
+            "out": {"kernel": uniform_fan_in(key_out, (width, outputs)), "bias": jnp.zeros(outputs)},
+        }
 
     def apply(params, x, *, key=None):
         n = x.shape[0]

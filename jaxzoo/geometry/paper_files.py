@@ -1,7 +1,7 @@
 """The data sets of papers on symmetry, read from the user's own folder: graph6 lists, EXP, n-body files, clouds.
 
-EXP and the clouds are distributed as pickles and in several forms; pickles run code when they are read, so these two are
-read from .npz archives, whose arrays the functions below name.
+EXP is distributed as a pickle, which runs code when it is read, and clouds in several forms; so these two are read from
+.npz archives, whose arrays the functions below name.
 """
 
 from pathlib import Path

@@ -5,6 +5,9 @@ import jax.numpy as jnp
 
 from jaxzoo.geometry.graph_networks import uniform_fan_in
 from jaxzoo.layers import MLP
+from jaxzoo.model import Model
+from jaxzoo.ops import normalize
+from jaxzoo.transforms import as_model
 
 
 class PointNet(nn.Module):
@@ -30,6 +33,12 @@ class PointNet(nn.Module):
         joint = nn.Dense(self.wide, name="of_local", **dense)(local)
         joint = nn.relu(joint + nn.Dense(self.wide, use_bias=False, name="of_whole", **dense)(whole))
         return MLP((self.narrow, self.outputs), nn.relu, name="head", **dense)(joint)
+
+
+def normals_of(network):
+    """A linen module [n, 3] -> [n, 3] as a `Model` of unit vectors, without any symmetry."""
+    model = as_model(network)
+    return Model(model.init, lambda params, x, *, key=None: normalize(model.apply(params, x)))
 
 
 def unoriented_error(normals, exact):

@@ -15,7 +15,7 @@ import numpy as np
 
 
 def spectral_features(a, *, tol=1e-6, decimals=4):
-    """What the spectrum of L = Deg - A says of each node, whatever the labelling: S, one column per distinct eigenvalue.
+    """What the spectrum of L = Deg - A says of each node, whatever the labelling: S, a column per distinct eigenvalue.
 
     The column of an eigenspace has the norms of its basis' rows, the root of its projector's diagonal; for a simple
     eigenvalue that is |v|.
@@ -48,7 +48,7 @@ def spectral_sort_frame(a, *, tol=1e-6, decimals=4):
       a, tol, decimals: as in `spectral_features`.
 
     Returns:
-      `(order [n], blocks)`: node ids in sorted order, and the same as a tuple of arrays, one for each run of equal rows.
+      `(order [n], blocks)`: node ids in sorted order, and the same as a tuple of arrays, one for each run of ties.
       The frame is the product of the blocks' permutations (`frame_permutations`).
 
     Raises:
@@ -132,13 +132,21 @@ def frame_members(graphs: Sequence[np.ndarray], n: int, *, limit=5040, key=None)
         _, blocks = spectral_sort_frame(a)
         whole = frame_size(blocks) <= limit
         if not whole and key is None:
-            raise ValueError(f"key: expected one, since the frame of graph {i} has {frame_size(blocks)} > {limit} orders")
+            raise ValueError(
+                f"key: expected one, since the frame of graph {i} has {frame_size(blocks)} > {limit} orders"
+            )
         orders = frame_permutations(blocks, key=None if whole else jax.random.fold_in(key, i), k=limit)
         made = reorder(np.asarray(a, np.uint8), orders)
         found.append(pad(distinct(made) if whole and len(made) > 1 else made, n))
     count = np.array([len(made) for made in found], np.int32)
     start = (np.cumsum(count) - count).astype(np.int32)
     return Members(np.concatenate(found), np.repeat(np.arange(len(found), dtype=np.int32), count), start, count)
+
+
+def relabelled(rng: np.random.Generator, a):
+    """A graph with its nodes in a random order: [n, n]."""
+    order = rng.permutation(len(a))
+    return a[order][:, order]
 
 
 def reorder(a, orders):

@@ -1,0 +1,102 @@
+"""Graph networks and the tasks on graphs, against plain loops."""
+
+import jax
+import jax.numpy as jnp
+import networkx as nx
+import numpy as np
+import pytest
+
+from jaxzoo.geometry.graph_networks import gin, gin_layer, init_gin_layer, matrix_mlp, uniform_fan_in
+from jaxzoo.geometry.graph_tasks import atlas_matrices, graph_task, order_data, shuffled, tell_apart
+from jaxzoo.geometry.spectral_sort import frame_members, pad
+from jaxzoo.geometry.weisfeiler_leman import wl_pairs
+from jaxzoo.train import fit
+
+
+def test_a_layer_sums_over_neighbours():
+    graph = nx.star_graph(3)
+    a, h = jnp.asarray(nx.to_numpy_array(graph, dtype=np.float32)), jax.random.normal(jax.random.key(0), (4, 3))
+    params = init_gin_layer(jax.random.key(1), 3, 5) | {"eps": jnp.float32(0.3), "bias": jnp.arange(5.0)}
+    out = gin_layer(params, h, a)
+    for i in range(4):
+        mixed = 1.3 * h[i] + sum(h[j] for j in graph[i])
+        np.testing.assert_allclose(out[i], jnp.tanh(mixed @ params["kernel"] + params["bias"]), atol=1e-6)
+
+
+def test_weights_are_uniform_within_the_root_of_the_inputs():
+    w = uniform_fan_in(jax.random.key(0), (16, 4000))
+    assert 0.249 < jnp.abs(w).max() <= 0.25
+    np.testing.assert_allclose(w.std(), 0.25 / 3**0.5, rtol=0.02)
+
+
+def test_padding_changes_nothing_for_message_passing_and_labels_only_matter_with_ids():
+    a = nx.to_numpy_array(nx.barbell_graph(3, 1), dtype=np.uint8)
+    order = np.random.default_rng(0).permutation(7)
+    for ids in (False, True):
+        network = gin(width=8, ids=ids)
+        small, large = jnp.asarray(pad(a, 7)), jnp.asarray(pad(a, 9))
+        params = network.init(jax.random.key(0), small)
+        if not ids:
+            np.testing.assert_allclose(network.apply(params, large), network.apply(params, small), atol=1e-6)
+        moved = jnp.abs(network.apply(params, small[order][:, order]) - network.apply(params, small)).max()
+        assert (moved > 1e-3) == ids
+
+
+def test_shuffled_graphs_are_isomorphic_and_keep_their_padding():
+    matrices = jnp.asarray(np.stack([pad(a, 7) for a in atlas_matrices()[20:40]]))
+    out = np.asarray(shuffled(jax.random.key(0), matrices))
+    np.testing.assert_array_equal(np.diagonal(out, axis1=1, axis2=2), np.diagonal(matrices, axis1=1, axis2=2))
+    for a, b in zip(np.asarray(matrices), out, strict=True):
+        assert nx.is_isomorphic(*(nx.from_numpy_array(each) for each in (a, b)))
+    assert (out != matrices).any()
+
+
+def test_networks_tell_apart_what_they_can():
+    graphs = atlas_matrices()[:30]
+    i, j = wl_pairs(atlas_matrices())[0]
+    graphs = [atlas_matrices()[i], atlas_matrices()[j], *graphs]
+    members = frame_members(graphs, 7)
+    matrices, graph = jnp.asarray(members.matrices), jnp.asarray(members.graph)
+    alike, found = np.array([[0, 1]]), {}
+    for name, network in {"gin": gin(width=8), "mlp": matrix_mlp(widths=(16, 4))}.items():
+        found[name] = tell_apart(network, alike, 32, 3, jax.random.key(0), matrices, graph, matrices[None])
+    assert (found["gin"]["separated"], found["mlp"]["separated"]) == (0, 1)
+    assert found["gin"]["unresolved"] >= 1
+    assert found["mlp"]["unresolved"] == 0
+    assert found["mlp"]["moved"] < 1e-6
+    assert found["mlp"]["moved random"] > 1e-3
+
+
+@pytest.fixture(scope="module")
+def pair():
+    graphs = [atlas_matrices()[k] for k in wl_pairs(atlas_matrices())[0]]
+    members, given = frame_members(graphs, 6), np.stack([pad(a, 6) for a in graphs])
+    return members, given
+
+
+def test_every_way_of_ordering_has_data_of_the_same_shapes(pair):
+    members, given = pair
+    made = {name: order_data(members, given, name) for name in ("frame", "random", "one random", "as given")}
+    shapes = {str(jax.tree.map(lambda x: (x.shape, x.dtype), each)) for each in made.values()}
+    assert len(shapes) == 1
+    table = made["as given"]["table"]
+    np.testing.assert_array_equal(table[made["as given"]["start"]], given)
+    np.testing.assert_array_equal(table[made["frame"]["start"]], members.matrices[members.start])
+    assert made["one random"]["counted"].sum() == 2
+    with pytest.raises(ValueError, match="orders: expected one of"):
+        order_data(members, given, "sorted")
+
+
+def test_a_pair_is_learned_over_frames_and_not_by_message_passing(pair):
+    members, given = pair
+    for network, orders, accuracy in (
+        (matrix_mlp(widths=(32, 16)), "frame", 1.0),
+        (gin(width=8), "as given", 0.5),
+    ):
+        task = graph_task(network, members=8, rate=1e-2)
+        data = order_data(members, given, orders) | {
+            "label": np.arange(2, dtype=np.int32),
+            "test": members.matrices[None],
+        }
+        trained = fit(task, jax.random.key(0), 200, jax.tree.map(jnp.asarray, data))
+        assert trained.evaluations["accuracy"] == accuracy
