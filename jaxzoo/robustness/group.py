@@ -123,8 +123,9 @@ def _plane(bits, tables) -> list[int]:
     products = []
     for row in np.packbits(bits.astype(bool), axis=1, bitorder="little"):
         total = 1
-        for place in np.flatnonzero(row):
-            total = total * tables[place][row[place]] % MODULUS
+        for table, byte in zip(tables, row.tolist(), strict=True):
+            if byte:
+                total = total * table[byte] % MODULUS
         products.append(total)
     return products
 
