@@ -11,6 +11,7 @@ from jaxzoo.data.folder import data_folder, find_file
 from jaxzoo.data.geom_gcn import NodeGraph, geom_gcn, geom_gcn_split
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
 from jaxzoo.data.idx import mnist_idx
+from jaxzoo.data.image_folder import image_folder
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
 from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspots
 from jaxzoo.data.splitting import split, split_by_position, standardise
@@ -64,6 +65,7 @@ __all__ = [
     "geom_gcn",
     "geom_gcn_split",
     "graph_atlas",
+    "image_folder",
     "iris",
     "karate",
     "les_miserables",

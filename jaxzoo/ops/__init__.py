@@ -4,6 +4,7 @@ from jaxzoo_kernels import attention, gated_linear_attention, linear_recurrence
 
 from jaxzoo.ops.batch_norm import BatchState, batch_norm, batch_state
 from jaxzoo.ops.conv import conv
+from jaxzoo.ops.merge import fold_batch_norm, merge_pointwise
 from jaxzoo.ops.norms import accumulator, group_norm, layer_norm, rms_norm
 from jaxzoo.ops.pool import avg_pool, max_pool
 from jaxzoo.ops.quantize import Quantized, dequantize, fake_quantize, quantize
@@ -24,11 +25,13 @@ __all__ = [
     "cosine_similarity",
     "dequantize",
     "fake_quantize",
+    "fold_batch_norm",
     "gated_linear_attention",
     "group_norm",
     "layer_norm",
     "linear_recurrence",
     "max_pool",
+    "merge_pointwise",
     "normalize",
     "quantize",
     "rms_norm",
