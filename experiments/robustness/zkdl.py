@@ -283,7 +283,7 @@ def plot(results, figure):
         times = results[f"{name}: prover seconds"]
         seconds.plot(layers, times.mean(0), style, label=name)
         seconds.fill_between(layers, times.min(0), times.max(0), color=style[:2], alpha=0.15)
-    size.set(xlabel="layers", ylabel="kB", title="Size of a proof", xscale="log", yscale="log")
+    size.set(xlabel="layers", ylabel="kB", title="Size of a proof", ylim=0)
     seconds.set(xlabel="layers", ylabel="s", title="Prover's time", ylim=0)
     parameters = results["width: parameters"][0]
     for part, style in (("prover", "C0o-"), ("verifier", "C2^-")):
@@ -292,8 +292,8 @@ def plot(results, figure):
         growth.plot(parameters, times.mean(0), style, label=f"{part}: exponent {exponent:.2f}")
         growth.fill_between(parameters, times.min(0), times.max(0), color=style[:2], alpha=0.15)
     growth.set(xlabel="parameters, two layers", ylabel="s", title="Time by width", xscale="log", yscale="log")
-    for axes in (size, seconds):
-        axes.set_xticks(layers, [f"{l:.0f}" for l in layers])
-        axes.minorticks_off()
+    for axes, ticks in ((size, layers), (seconds, layers), (growth, parameters)):
+        axes.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
+    growth.tick_params(axis="x", which="minor", labelbottom=False)
     for axes in (size, seconds, growth):
         axes.legend(fontsize="small")

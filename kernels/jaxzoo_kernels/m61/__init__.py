@@ -7,7 +7,8 @@ nothing is split. Three rounds of carries bring the columns back.
 
 What bounds it: about 25 multiplications and 60 additions and shifts an element against 24 bytes: arithmetic, not
 memory, on the vector units of a TPU (counting instructions). Where there is a 64-bit multiplier, four products of 31
-bits do (`jaxzoo.robustness.m61`): on cpu that is faster, and this form is for what must run without 64-bit mode.
+bits do (`jaxzoo.robustness.m61`), which on cpu is 100 times as fast (2^20 products: 0.7 ms against 91 ms, two loaded
+cores); this form is for what must run without 64-bit mode.
 
 In the lax form the rounds of carries are a loop: XLA would else fuse the whole chain of them into every limb that is
 read twice, and computed a fold of 9000 numbers for seven seconds on cpu; its optimisation barriers are no help there.
