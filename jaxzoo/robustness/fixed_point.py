@@ -8,8 +8,6 @@ It is SGD on half the squared error, averaged over the batch. Integers are NumPy
 need it; nothing here checks for overflow but `zkdl.witness`, which a proof goes through.
 """
 
-import numpy as np
-
 
 def quantise(x, bits: int):
     """x 2^bits, rounded to the nearest integer, ties to even.
@@ -21,7 +19,7 @@ def quantise(x, bits: int):
     Returns:
       [...] int64; int32 from JAX arrays without 64 bits.
     """
-    return (x * 2**bits).round().astype(np.int64 if isinstance(x, np.ndarray | np.generic) else int)
+    return (x * 2**bits).round().astype(int)
 
 
 def rescale(v, bits: int):

@@ -96,11 +96,11 @@ def verify_step(setting: Setting, public: Rows, proof: Proof, *, stacked: bool =
       ValueError: the setting is not sound.
     """
     check_setting(setting)
-    commitments = {}
+    commitments, places = {}, set(setting.public())
     for name in NAMES:
         rows = int(np.prod(setting.shape(name)[1:])) // setting.columns(name, stacked)
         for slot in setting.slots(name):
-            source = public if (name, slot) in set(setting.public()) else proof.commitments
+            source = public if (name, slot) in places else proof.commitments
             found = source.get((name, slot), ())
             if len(found) != rows or not all(map(is_element, found)):
                 raise Rejected(f"commitments: {name} {slot}: expected {rows} elements")
@@ -137,7 +137,8 @@ class Group:
         """Sorts the slots by what they are."""
         step, layer = slots // setting.pitch, slots % setting.pitch
         real = step < setting.steps
-        self.slots, self.setting, self.real = slots, setting, (real & (layer < setting.layers)).astype(np.uint64)
+        self.slots, self.setting = slots, setting
+        self.real = (real & (layer < setting.layers)).astype(np.uint64)
         self.hidden = (real & (layer < setting.layers - 1)).astype(np.uint64)
         self.last = (real & (layer == setting.layers - 1)).astype(np.uint64)
 
