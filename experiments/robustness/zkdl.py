@@ -59,7 +59,7 @@ class Config:
     trial: int = setting(16, "width and batch of the networks in the trials of soundness", low=16)
     honest: int = setting(20, "honest proofs of a seed", low=1)
     forged: int = setting(5, "forged proofs of each of eight kinds, of a seed", low=1)
-    repeats: int = setting(2, "times that a stacked proof is timed; the fastest counts", low=1)
+    repeats: int = setting(3, "times that a stacked proof is timed; the fastest counts", low=1)
 
 
 PRESETS = {
@@ -130,24 +130,25 @@ def case(key, train, config, layers, steps, width, batch):
     return sizes, weights, xs, [quantise(targets[train[1][index]], config.fraction) for index in chosen]
 
 
-def measure(key, train, config, layers, steps, width, stacked):
-    """Sizes and times of a proof, and how many bits zkReLU commits to; all products would take so many more."""
-    key_case, key_proof = jax.random.split(key)
-    inputs = case(key_case, train, config, layers, steps, width, config.batch)
-    bits, update = config.whole + config.fraction, config.whole + inputs[0].shift
+def sweep(key, train, config, name, sizes):
+    """Sizes and times of proofs of some (layers, steps, width), as arrays named "name: what"."""
+    keys_case, keys_proof = (jax.random.split(k, len(sizes)) for k in jax.random.split(key))
+    cases = [case(k, train, config, *size, config.batch) for k, size in zip(keys_case, sizes, strict=True)]
+    sequential = name == "sequential"
+    rows = timed(cases, keys_proof, stacked=not sequential, repeats=1 if sequential else config.repeats)
+    rows = [counts(config, *size) | row for size, row in zip(sizes, rows, strict=True)]
+    return {f"{name}: {what}": np.array([row[what] for row in rows], float) for what in rows[0]}
+
+
+def counts(config, layers, steps, width):
+    """How many parameters there are; how many bits zkReLU commits to, and would if every product were decomposed."""
+    bits, update = config.whole + config.fraction, config.whole + shift_of(config, config.batch)
     return {
         "layers": layers,
         "parameters": layers * width**2,
         "bits of zkrelu": steps * layers * (2 * config.batch * width * bits + width**2 * update),
         "bits of every product": steps * layers * 3 * config.batch * width**2 * bits,
-    } | timed(inputs, key_proof, stacked=stacked, repeats=config.repeats if stacked else 1)
-
-
-def sweep(key, train, config, name, sizes):
-    """Measures of proofs of some (layers, steps, width), as arrays named "name: what"."""
-    keys = jax.random.split(key, len(sizes))
-    rows = [measure(k, train, config, *size, name != "sequential") for k, size in zip(keys, sizes, strict=True)]
-    return {f"{name}: {what}": np.array([row[what] for row in rows], float) for what in rows[0]}
+    }
 
 
 def trials(key, train, config):

@@ -65,31 +65,28 @@ def accepted(inputs, rng, cheat: str | None = None) -> bool:
     return why(setting, *prove(setting, tables, rng, public=public)) is None
 
 
-def timed(inputs, key, *, stacked: bool = True, repeats: int = 1) -> dict[str, float]:
-    """Size and time of an honest proof.
+def timed(cases, keys, *, stacked: bool = True, repeats: int = 1) -> list[dict[str, float]]:
+    """Sizes and times of honest proofs, timed in turns, so that a machine's slow moments fall on all of them.
 
     Args:
-      inputs: the arguments of `zkdl.witness`.
-      key: for the proof's randomness.
+      cases: for each proof the arguments of `zkdl.witness`.
+      keys: [n] for the proofs' randomness.
       stacked: as in `zkdl.prove_step`.
-      repeats: how often to prove; the fastest counts. Of the verifier, the fastest of three.
+      repeats: turns; the fastest prover counts, and the fastest of so many times three verifiers.
 
     Returns:
-      "sumcheck bytes", "proof bytes", "prover seconds", commitments included, and "verifier seconds".
+      For each case "sumcheck bytes", "proof bytes", "prover seconds", commitments included, and "verifier seconds".
     """
-    proving, checking = [], []
+    out = [{"prover seconds": float("inf"), "verifier seconds": float("inf")} for _ in cases]
     for _ in range(repeats):
-        begin = time.perf_counter()
-        public, proof = prove(inputs[0], zkdl.witness(*inputs), randomness(key), stacked=stacked)
-        proving.append(time.perf_counter() - begin)
-    for _ in range(3):
-        begin = time.perf_counter()
-        zkdl.verify_step(inputs[0], public, proof, stacked=stacked)
-        checking.append(time.perf_counter() - begin)
-    sent = zkdl.proof_bytes(proof)
-    return {
-        "sumcheck bytes": sent["sumcheck"],
-        "proof bytes": sum(sent.values()),
-        "prover seconds": min(proving),
-        "verifier seconds": min(checking),
-    }
+        for found, inputs, key in zip(out, cases, keys, strict=True):
+            begin = time.perf_counter()
+            public, proof = prove(inputs[0], zkdl.witness(*inputs), randomness(key), stacked=stacked)
+            found["prover seconds"] = min(found["prover seconds"], time.perf_counter() - begin)
+            for _ in range(3):
+                begin = time.perf_counter()
+                zkdl.verify_step(inputs[0], public, proof, stacked=stacked)
+                found["verifier seconds"] = min(found["verifier seconds"], time.perf_counter() - begin)
+            sent = zkdl.proof_bytes(proof)
+            found |= {"sumcheck bytes": sent["sumcheck"], "proof bytes": sum(sent.values())}
+    return out

@@ -221,7 +221,9 @@ def test_accepted_alone_when_honest(cheat):
 
 
 def test_timed_proofs_have_sizes_and_times():
-    found = trials.timed((TINY, *inputs(TINY)), jax.random.key(0))
+    case = (TINY, *inputs(TINY))
+    found, same = trials.timed([case, case], jax.random.split(jax.random.key(0)), repeats=2)
+    assert found["sumcheck bytes"] == same["sumcheck bytes"]
     assert 0 < found["sumcheck bytes"] < found["proof bytes"]
     assert min(found["prover seconds"], found["verifier seconds"]) > 0
     with pytest.raises(ValueError, match="cheat: expected None, rate, data or one of weights"):
