@@ -1,0 +1,1 @@
+"""Finding out what trained networks compute, and how."""

@@ -1,0 +1,145 @@
+"""The paths by which a transcoder feature became active, found greedily through features and attention heads.
+
+Source: Dunefsky, Chlenski, Nanda, "Transcoders Find Interpretable LLM Feature Circuits" (arXiv 2406.11944), Sec. 4.2.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxzoo.interpretability.circuits import attributions, feature_constant, feature_direction
+
+KINDS = ("embedding", "bias", "error", "feature", "head")
+"""What a step of a path can be."""
+
+
+class Node(NamedTuple):
+    """A step of a path.
+
+    Attributes:
+      kind: one of `KINDS`.
+      layer: of the feature, head, bias or error; -1 for an embedding.
+      index: which feature or head; -1 for other kinds.
+      place: in the text; for a head, where it reads.
+    """
+
+    kind: str
+    layer: int
+    index: int
+    place: int
+
+
+class Reading(NamedTuple):
+    """What a path has to split next: the product of a direction with the residual stream, plus a constant.
+
+    Attributes:
+      direction: [d].
+      layer, before, place: where the residual stream is read, as in `attributions`.
+      constant: what no input moves.
+    """
+
+    direction: np.ndarray
+    layer: int
+    before: str
+    place: int
+    constant: float
+
+
+class Path(NamedTuple):
+    """A way back from a feature.
+
+    Attributes:
+      value: what came this way, in the unit of the first feature's pre-activation.
+      nodes: from the feature's nearest cause to the farthest.
+      reads: the `Reading` of the last node; None where the path ends.
+    """
+
+    value: float
+    nodes: tuple[Node, ...]
+    reads: Reading | None
+
+
+def path_search(weights, trace, layer, feature, place, *, depth=3, width=5):
+    """The paths by which most of a feature's activation came, found greedily (Sec. 4.2).
+
+    Every path is grown by its `width` largest parts, and of all paths the `width` largest are kept, `depth` times. A
+    path through a feature goes on to what made that feature active, in the same proportions. The values of all paths
+    (width None) sum to the pre-activation.
+
+    Args:
+      weights, trace: of the host and of the text.
+      layer, feature, place: what to explain.
+      depth: steps of a path, at most.
+      width: paths that are kept; None for all.
+
+    Returns:
+      A list of `Path`, the largest first.
+    """
+    weights, trace = jax.tree.map(np.asarray, (weights, trace))
+    paths = [Path(0.0, (), _feature_reading(weights, trace, layer, feature, place, 1.0))]
+    for _ in range(depth):
+        grown = [path for path in paths if path.reads is None]
+        for path in paths:
+            if path.reads is not None:
+                grown += _grow(weights, trace, path, width)
+        paths = sorted(grown, key=lambda path: -path.value)[:width]
+    return paths
+
+
+_attributions = jax.jit(attributions, static_argnames=("layer", "before"))
+
+
+def _grow(weights, trace, path, width):
+    """The path with each of its largest next steps."""
+    reads = path.reads
+    parts = _attributions(weights, trace, reads.direction, reads.place, layer=reads.layer, before=reads.before)
+    causes = sorted(_causes(jax.tree.map(np.asarray, parts), reads), key=lambda cause: -cause[0])[:width]
+    return [
+        Path(float(value), (*path.nodes, node), _next_reading(weights, trace, reads, node)) for value, node in causes
+    ]
+
+
+def _causes(parts, reads):
+    """`(value, node)` of everything that is not zero, from the largest structure to the smallest."""
+    place = reads.place
+    yield parts.embedding, Node("embedding", -1, -1, place)
+    yield reads.constant, Node("bias", reads.layer, -1, place)
+    for i in range(reads.layer):
+        yield parts.biases[i], Node("bias", i, -1, place)
+        yield parts.errors[i], Node("error", i, -1, place)
+    for i, j in np.argwhere(parts.features):
+        yield parts.features[i, j], Node("feature", int(i), int(j), place)
+    for i, h, s in np.argwhere(parts.heads):
+        yield parts.heads[i, h, s], Node("head", int(i), int(h), int(s))
+
+
+def _next_reading(weights, trace, reads, node):
+    """What a step leads to; None for an end."""
+    if node.kind == "feature":
+        scale = weights.dictionaries.W_dec[node.layer, node.index] @ reads.direction
+        return _feature_reading(weights, trace, node.layer, node.index, node.place, scale)
+    if node.kind == "head":
+        weight = trace.pattern[node.layer, node.index, reads.place, node.place]
+        written = weights.output[node.layer, node.index] @ reads.direction  # [k]
+        v = weights.value[node.layer][:, node.index] @ written * weights.gain_mixer[node.layer]
+        scale = weight * trace.scale_mixer[node.layer, node.place]
+        return Reading(scale * v, node.layer, "mixer", node.place, 0.0)
+    return None
+
+
+def _feature_reading(weights, trace, layer, feature, place, scale):
+    direction = scale * feature_direction(weights, trace, layer, feature, place)
+    return Reading(direction, layer, "mlp", place, float(scale * feature_constant(weights, layer, feature)))
+
+
+def paths_as_array(paths, width, depth):
+    """The nodes of paths as integers: [width, depth, 4] of kind (a position in `KINDS`), layer, index, place.
+
+    Rows and steps that do not exist are -2 throughout.
+    """
+    nodes = np.full((width, depth, 4), -2)
+    for p, path in enumerate(paths):
+        for n, node in enumerate(path.nodes):
+            nodes[p, n] = KINDS.index(node.kind), *node[1:]
+    return nodes

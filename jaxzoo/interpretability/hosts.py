@@ -1,0 +1,62 @@
+"""Small transformers to be looked into, with MLPs of one hidden layer as GPT-2 and Pythia have them."""
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxzoo.layers import MLP, Attention, RMSNorm, TransformerBlock
+
+
+class Host(nn.Module):
+    """Embedding, pre-norm blocks, norm, output: tokens [t] -> logits [t, outputs].
+
+    As `layers.LanguageModel`, sublayers named alike, but with a GELU MLP of hidden width 4 d in the place of SwiGLU.
+
+    Attributes:
+      vocabulary: number of input tokens.
+      features: width d.
+      layers: number of blocks, named `block_0`, `block_1`, ...
+      heads: of the causal attention with rotary positions.
+      block: makes a block, `layers.TransformerBlock` or `SequentialBlock`.
+      outputs: number of output classes; None for the vocabulary, with the embedding as the output matrix ("tied").
+    """
+
+    vocabulary: int
+    features: int
+    layers: int
+    heads: int = 4
+    block: Callable[..., nn.Module] = TransformerBlock
+    outputs: int | None = None
+
+    @nn.compact
+    def __call__(self, tokens):
+        scale = nn.initializers.normal(self.features**-0.5)
+        embed = nn.Embed(self.vocabulary, self.features, embedding_init=scale, name="embed")
+        mixer = partial(Attention, self.heads, causal=True, rotary=True)
+        mlp = partial(MLP, (4 * self.features, self.features))
+        x = embed(jnp.asarray(tokens))  # [t, d]
+        for i in range(self.layers):
+            x = self.block(mixer, mlp, name=f"block_{i}")(x)
+        x = RMSNorm(name="norm")(x)
+        if self.outputs is None:
+            return embed.attend(x)
+        return nn.Dense(self.outputs, use_bias=False, name="head")(x)
+
+
+class SequentialBlock(nn.Module):
+    """x + mixer(norm(x)), then mlp(norm(x)) without a way around it: all that goes on goes through the MLP.
+
+    Attributes:
+      mixer: makes the module that mixes tokens.
+      mlp: makes the module that acts on each token.
+    """
+
+    mixer: Callable[..., nn.Module]
+    mlp: Callable[..., nn.Module]
+
+    @nn.compact
+    def __call__(self, x):
+        x = x + self.mixer(name="mixer")(RMSNorm(name="norm_mixer")(x))
+        return self.mlp(name="mlp")(RMSNorm(name="norm_mlp")(x))

@@ -1,0 +1,63 @@
+"""What can take an MLP's place in a host, and what each costs: dictionaries, its own neurons, a random dictionary."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxzoo.interpretability.sparse_dictionaries import l0, sparse_mlp
+from jaxzoo.interpretability.transcoders import keep_neurons, mlp_names, random_dictionary, top_sparse_mlp
+from jaxzoo.transforms import as_model, capture, replace
+
+SUBSTITUTES = ("transcoder", "autoencoder", "neurons", "random dictionary")
+
+
+def substitute_losses(module, params, layer, trained, held_out, sample, key, kept):
+    """Cross-entropy with each substitute in the place of one MLP, and how many features each has active.
+
+    Args:
+      module, params: a `hosts.Host`.
+      layer: whose MLP is replaced.
+      trained: a stack of dictionaries [2 n, ...]: n transcoders of the MLP, then n autoencoders of its output.
+      held_out: `(tokens, targets)`, each [b, t].
+      sample: `(x [k, d], m [k, d])`, inputs and outputs of the MLP on training text, for the random dictionary.
+      key: of the random dictionary.
+      kept: how many neurons, or features of the random dictionary, are kept; c numbers.
+
+    Returns:
+      "loss host", "loss zero", "loss mean" (with the mean output in the MLP's place) and "loss host unchanged" (the
+      model's own, nothing replaced); "loss" of each of `SUBSTITUTES`, [n] or [c]; "l0" and "alive" [n] of the first
+      two.
+    """
+    (name, mlp), (tokens, targets), n = mlp_names(layer), held_out, trained.b_in.shape[0] // 2
+    parts = (name, mlp, f"{mlp}/dense_0")
+    _, seen = jax.vmap(capture(module, *parts), (None, 0))(params, tokens)
+    x, m, hidden = (seen[part].reshape(-1, seen[part].shape[-1]) for part in parts)  # [b t, .]
+    out, z = jax.vmap(jax.vmap(sparse_mlp, (None, 0)))(trained, jnp.stack([x] * n + [m] * n))
+    top = jnp.asarray(kept)
+    rows, bias = (params[f"block_{layer}"]["mlp"]["dense_1"][part] for part in ("kernel", "bias"))
+    keep = jax.vmap(jax.vmap(keep_neurons, (0, None, None)), (None, None, 0))
+    neurons = keep(jax.nn.gelu(hidden), rows, top) + bias[None, None]
+    untrained = jax.vmap(lambda k: random_dictionary(key, *sample, trained.W_enc.shape[2], k))(top)
+    guess, _ = jax.vmap(jax.vmap(top_sparse_mlp, (None, 0, None)), (0, None, 0))(untrained, x, top)
+    simple = jnp.stack([m, jnp.zeros_like(m), jnp.broadcast_to(m.mean(0, keepdims=True), m.shape)])
+
+    def with_output(tokens, out):
+        return replace(module, {mlp: out})(params, tokens)
+
+    def loss(out):
+        return entropy(jax.vmap(with_output)(tokens, out.reshape(*tokens.shape, -1)), targets)
+
+    values = jax.lax.map(loss, jnp.concatenate([simple, out, neurons, guess]))
+    (host, zero, mean), *by_kind = jnp.split(values, np.cumsum([3, n, n, len(kept)]))
+    unchanged = entropy(jax.vmap(as_model(module).apply, (None, 0))(params, tokens), targets)
+    active, alive = jax.vmap(l0)(z), (z > 0).any(1).sum(-1)
+    named = {f"loss {kind}": value for kind, value in zip(SUBSTITUTES, by_kind, strict=True)}
+    named |= {"loss host": host, "loss zero": zero, "loss mean": mean, "loss host unchanged": unchanged}
+    named |= {"l0 transcoder": active[:n], "l0 autoencoder": active[n:]}
+    return named | {"alive transcoder": alive[:n], "alive autoencoder": alive[n:]}
+
+
+def entropy(logits, targets):
+    """Mean cross-entropy in nats: logits [..., v], targets [...] -> scalar."""
+    return optax.losses.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
