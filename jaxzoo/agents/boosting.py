@@ -78,7 +78,8 @@ def boost(ensembles, f, x, index, gradient, *, cats, growth, rates, shift):
       `(ensembles, f)`, the latter with the new trees' share.
     """
     g = gradient(f[index], index)
-    rows, grown, shares, begin = x[jnp.roll(index, shift)], [], [], 0
+    rows = x[index[(jnp.arange(len(index)) + shift) % len(index)]]
+    grown, shares, begin = [], [], 0
     for ensemble, rate in zip(ensembles, rates, strict=True):
         end = begin + rate.shape[0]
         ensemble, tree = boost_append(ensemble, growth.fit(rows, cats, g[:, begin:end]), rate)

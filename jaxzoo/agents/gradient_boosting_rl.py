@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxzoo.agents.boosting import Agent, Growth, boost, collect, gbrl_outputs, make_learner, scalars
 from jaxzoo.agents.ensemble import boost_append, boost_supervised, ensemble_predict, feature_importance
 from jaxzoo.agents.ppo import Batch, a2c_loss, awr_loss, normalised, output_gradients, ppo_loss
-from jaxzoo.agents.rollout import CATEGORICAL, gae, policy_of
+from jaxzoo.agents.rollout import CATEGORICAL, gae, orders, policy_of
 from jaxzoo.agents.trees import tree_fit_greedy, tree_fit_oblivious
 from jaxzoo.train.task import Task
 
@@ -133,7 +133,7 @@ def gbrl_ppo(
             part = normalised(jax.tree.map(lambda a: a[index], batch))
             return output_gradients(loss, f, part)
 
-        order = jax.vmap(jax.random.permutation, (0, None))(jax.random.split(key_order, epochs), len(x))
+        order = orders(key_order, epochs, len(x))
         (ensembles, _), _ = jax.lax.scan(
             lambda carry, index: (learner.boost(*carry, x, index, gradient), None),
             (agent.ensembles, f),

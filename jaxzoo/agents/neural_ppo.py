@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from jaxzoo.agents.ppo import Batch, normalised, ppo_loss
-from jaxzoo.agents.rollout import Actors, gae, policy_of, recent_return, rollout, start
+from jaxzoo.agents.rollout import Actors, gae, orders, policy_of, recent_return, rollout, start
 from jaxzoo.layers import MLP
 from jaxzoo.model import Model
 from jaxzoo.train.task import Task
@@ -41,14 +41,15 @@ def one_hot_features(cats):
     return encode
 
 
-def integer_features(cats):
-    """`encode(x [..., f])` that leaves categories as the integers that they are, scaled to [-1, 1]; numbers stay."""
-    span = np.maximum(np.asarray(cats, np.float32) - 1, 1)
-    category = np.asarray(cats) > 0
+def integer_features(cats, *, scaled=True):
+    """`encode(x [..., f])` that leaves categories as integers, by default scaled to [-1, 1]; numbers stay."""
+    c = jnp.asarray(cats, jnp.float32)
+    scale = jnp.where((c > 1) & scaled, 2 / jnp.maximum(c - 1, 1), 1.0)
+    offset = jnp.where((c > 1) & scaled, -1.0, 0.0)
 
     def encode(x):
         lead = (1,) * (x.ndim - 1) + (-1,)
-        return jnp.where(category.reshape(lead), 2 * x / jnp.asarray(span).reshape(lead) - 1, x)
+        return x * scale.reshape(lead) + offset.reshape(lead)
 
     return encode
 
@@ -78,8 +79,10 @@ def actor_critic(environment, *, hidden=(64, 64)):
     last = f"dense_{len(hidden)}"
 
     def init(key, x):
-        key_actor, key_critic = jax.random.split(key)
-        params = {"actor": actor.init(key_actor, x), "critic": critic.init(key_critic, x)}
+        # One program for both: the first column of an orthogonal matrix is what the value's last layer would draw.
+        params = jax.vmap(actor.init, (0, None))(jax.random.split(key), x)
+        params = {name: jax.tree.map(lambda a, i=i: a[i], params) for i, name in enumerate(("actor", "critic"))}
+        params["critic"][last] = jax.tree.map(lambda a: a[..., :1], params["critic"][last])
         for name, size in (("actor", 0.01), ("critic", 1.0)):
             params[name][last]["kernel"] = params[name][last]["kernel"] * (size / gain)
         return params
@@ -151,8 +154,7 @@ def neural_ppo(
         log_prob = jax.vmap(jax.vmap(policy.log_prob))(out.f[..., :-1], out.action)
         samples = (out.x, Batch(out.action, log_prob, advantage, target))
         samples = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), samples)  # [t, b, ...] -> [n, ...]
-        order = jax.vmap(jax.random.permutation, (0, None))(jax.random.split(key_order, epochs), n)
-        order = order.reshape(-1, minibatch)
+        order = orders(key_order, epochs, n).reshape(-1, minibatch)
         (params, memory), _ = jax.lax.scan(
             lambda carry, index: descend(carry, jax.tree.map(lambda a: a[index], samples)),
             (agent.params, agent.optimizer),

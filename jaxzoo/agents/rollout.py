@@ -132,20 +132,21 @@ def rollout(environment, actors, outputs, key, steps):
     def step(actors, i):
         x = observe(actors.state)
         f = outputs(x)
-        key_action, key_step, key_reset = jax.random.split(jax.random.fold_in(key, i), 3)
-        action = policy.sample(key_action, f[:, :-1])
-        keys = jax.random.split(key_step, len(x))
+        # Random numbers are most of what there is to compile: one split for all that is drawn.
+        b = len(x)
+        keys = jax.random.split(jax.random.fold_in(key, i), 2 * b + 1)
+        action = policy.sample(keys[2 * b], f[:, :-1])
         state, reward, terminated = jax.vmap(environment.step, (None, 0, 0, 0))(
-            actors.world, actors.state, action, keys
+            actors.world, actors.state, action, keys[:b]
         )
         elapsed, total = actors.elapsed + 1, actors.total + reward
         truncated = (elapsed >= environment.limit) & ~terminated
         # A cut-off is rare: where nothing is, the model need not be asked.
         cut_value = jax.lax.cond(
-            truncated.any(), lambda: jnp.where(truncated, outputs(observe(state))[:, -1], 0), lambda: jnp.zeros(len(x))
+            truncated.any(), lambda: jnp.where(truncated, outputs(observe(state))[:, -1], 0), lambda: jnp.zeros(b)
         )
         done = terminated | truncated
-        fresh = jax.vmap(environment.reset, (None, 0))(actors.world, jax.random.split(key_reset, len(x)))
+        fresh = jax.vmap(environment.reset, (None, 0))(actors.world, keys[b : 2 * b])
         state = jax.tree.map(lambda a, b: jnp.where(done.reshape(-1, *(1,) * (a.ndim - 1)), a, b), fresh, state)
         out = Rollout(x, action, f, reward, terminated, truncated, cut_value, total)
         actors = actors._replace(state=state, elapsed=jnp.where(done, 0, elapsed), total=jnp.where(done, 0, total))
@@ -204,6 +205,11 @@ def gae(reward, value, terminated, truncated, cut_value, last_value, *, gamma=0.
     going_on = 1.0 - (terminated | truncated)
     _, advantage = jax.lax.scan(back, jnp.zeros_like(last_value), (delta, going_on), reverse=True)
     return advantage, advantage + value
+
+
+def orders(key, epochs, n):
+    """[epochs, n] random orders of n samples; ties of equal random numbers, one in 2^24, are in order."""
+    return jnp.argsort(jax.random.uniform(key, (epochs, n)), axis=1)
 
 
 def mean_return(environment, world, outputs, key, episodes):

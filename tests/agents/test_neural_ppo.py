@@ -17,6 +17,7 @@ def test_codes():
     np.testing.assert_allclose(npo.one_hot_features(CATS)(x), [[0.7, 0, 0, 1, 1, 0], [-5, 0, 1, 0, 0, 1]], rtol=1e-6)
     np.testing.assert_allclose(npo.one_hot_features(CATS)(x[0]), [0.7, 0, 0, 1, 1, 0], rtol=1e-6)
     np.testing.assert_allclose(npo.integer_features(CATS)(x), [[1, 0.7, -1], [0, -5, 1]], rtol=1e-6)
+    np.testing.assert_array_equal(npo.integer_features(CATS, scaled=False)(x), x)
 
 
 def test_an_encoded_environment_shows_the_code():
