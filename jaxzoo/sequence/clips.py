@@ -3,6 +3,8 @@
 Pixels lie in [-1, 1]. Both draw one clip from a key; a batch is `jax.vmap` over keys.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +15,10 @@ GLYPH_FRAMES = 4
 """Frames that show the glyph at the beginning of a recall clip."""
 
 
-def glyphs(images, side=6):
+@partial(jax.jit, static_argnames="side")
+def glyphs(images, *, side=6):
     """Images [n, h, w] resized to [n, side, side] float32, bilinearly with averaging."""
-    images = jnp.asarray(images, jnp.float32)
+    images = images.astype(jnp.float32)
     return jax.image.resize(images, (len(images), side, side), "bilinear", antialias=True)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxzoo.layers import Conv, GroupNorm
+from jaxzoo.model import Model
 
 FrameNorm = nn.vmap(GroupNorm, variable_axes={"params": None}, split_rngs={"params": False})
 """Group norm of each frame by itself, [t, h, w, c]: over time it would let the future into the past."""
@@ -62,6 +63,7 @@ class VideoModel(nn.Module):
       widths: channels of the encoder's stages; the last is that of the layers.
       halvings: of height and width, in the encoder's last stages.
       residual: a residual block in each stage.
+      remat: compute the inside of residual blocks again in the backward pass, which saves most of their memory.
     """
 
     layer: Callable[..., nn.Module]
@@ -69,6 +71,7 @@ class VideoModel(nn.Module):
     widths: tuple[int, ...] = (16,)
     halvings: int = 1
     residual: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, frames, states=None):
@@ -79,17 +82,49 @@ class VideoModel(nn.Module):
             raise ValueError(f"halvings: expected 0 to {len(self.widths)} (the stages), got {self.halvings}")
         states = (None,) * self.layers if states is None else states
         halves = [i >= len(self.widths) - self.halvings for i in range(len(self.widths))]
+        block = nn.remat(ResidualBlock) if self.remat else ResidualBlock
         x, after = frames, []
         for i, (width, half) in enumerate(zip(self.widths, halves, strict=True)):
             x = jax.nn.gelu(Conv(width, name=f"encode_{i}")(space_to_depth(x) if half else x))
-            x = ResidualBlock(name=f"encode_block_{i}")(x) if self.residual else x
+            x = block(name=f"encode_block_{i}")(x) if self.residual else x
         for i in range(self.layers):
             x, state = self.layer(name=f"layer_{i}")(x, states[i])
             after.append(state)
         outputs = (frames.shape[-1], *self.widths[:-1])
         for i in reversed(range(len(self.widths))):
-            x = ResidualBlock(name=f"decode_block_{i}")(x) if self.residual else x
+            x = block(name=f"decode_block_{i}")(x) if self.residual else x
             x = Conv(outputs[i] * (4 if halves[i] else 1), name=f"decode_{i}")(x)
             x = depth_to_space(x) if halves[i] else x
             x = jax.nn.gelu(x) if i else x
         return x, tuple(after)
+
+
+def next_frames(model):
+    """The model that gives the next frames of a whole clip and keeps its states to itself: [t, h, w, c] -> the same.
+
+    Args:
+      model: with `apply(params, frames, states or None) -> (next frames, states)`, such as a `VideoModel`.
+    """
+    return Model(model.init, lambda params, frames, key=None: model.apply(params, frames)[0])
+
+
+def last_frame(model):
+    """The model that gives the frame after a clip alone: [t, h, w, c] -> [h, w, c], t at least 2.
+
+    Frames before the last count by the state that they leave behind, so that their outputs are never computed.
+
+    Args:
+      model: as in `next_frames`.
+    """
+
+    def apply(params, frames, key=None):
+        _, states = model.apply(params, frames[:-1])
+        return model.apply(params, frames[-1:], states)[0][0]
+
+    return Model(model.init, apply)
+
+
+def frame_loss(made, frames):
+    """Half the mean squared and half the mean absolute error of frames of one shape (arXiv 2310.19694, appendix D)."""
+    error = made - frames
+    return 0.5 * jnp.square(error).mean() + 0.5 * jnp.abs(error).mean()

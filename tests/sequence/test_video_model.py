@@ -54,6 +54,20 @@ def test_the_model_is_causal_and_goes_on_from_its_states(layer):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_the_last_frame_alone_is_the_last_of_all():
+    model = as_model(video_model.VideoModel(partial(ConvS5Layer, 4, block="standard"), 1, (4,)))
+    x = jax.random.normal(jax.random.key(0), (5, 4, 4, 1))
+    params = jax.jit(model.init)(jax.random.key(1), x)
+    every, last = (jax.jit(of(model).apply)(params, x) for of in (video_model.next_frames, video_model.last_frame))
+    np.testing.assert_allclose(last, every[-1], atol=1e-5)
+    np.testing.assert_array_equal(every, jax.jit(model.apply)(params, x)[0])
+
+
+def test_the_loss_is_half_squared_and_half_absolute():
+    made, frames = jnp.array([1.0, -2.0]), jnp.array([0.0, 2.0])
+    np.testing.assert_allclose(video_model.frame_loss(made, frames), 0.5 * 17 / 2 + 0.5 * 5 / 2)
+
+
 def test_a_residual_encoder_of_several_stages():
     model = as_model(video_model.VideoModel(partial(ConvS5Layer, 4), 1, (4, 6, 8), 2, True))
     x = jax.ShapeDtypeStruct((3, 16, 16, 2), jnp.float32)
