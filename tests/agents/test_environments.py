@@ -80,7 +80,7 @@ def test_pendulum_and_mountain_car_by_hand():
     np.testing.assert_allclose(after, [np.pi / 2 + 0.05 * 2.05, 2.05], rtol=1e-6)  # w = 1 + (15 + 3 * 2) 0.05
     np.testing.assert_allclose(reward, -(np.pi**2 / 4 + 0.1 + 0.004), rtol=1e-6)
     after, reward, top = env.mountain_car().step((), jnp.asarray([-0.5, 0.01]), jnp.asarray([0.5]), fresh())
-    v = 0.01 + 0.00075 - 0.0005 * np.cos(1.5)
+    v = 0.01 + 0.00075 - 0.0025 * np.cos(1.5)
     np.testing.assert_allclose(after, [-0.5 + v, v], rtol=1e-5)
     np.testing.assert_allclose(reward, -0.025, rtol=1e-6)
     assert not top

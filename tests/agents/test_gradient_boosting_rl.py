@@ -86,7 +86,7 @@ def test_an_update_grows_its_trees_and_is_the_same_compiled(name, separate):
 
 
 def test_mapped_updates_are_those_of_a_loop():
-    task = gb.gbrl_ppo(dispatch(2), updates=1, **SMALL)
+    task = gb.gbrl_a2c(dispatch(2), updates=1, **SMALL)
     keys = jax.random.split(jax.random.key(0), 2)
     starts = jax.vmap(task.init)(keys)
     mapped, _ = jax.jit(jax.vmap(task.update))(starts, jax.random.split(jax.random.key(1), 2))
