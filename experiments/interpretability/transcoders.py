@@ -26,7 +26,7 @@ from jaxzoo.experiment import Claim, Oracle, Paper, setting
 from jaxzoo.interpretability import circuit_paths, circuits, greater_than, sparse_dictionaries, transcoders
 from jaxzoo.interpretability.circuit_figure import draw_circuit
 from jaxzoo.interpretability.hosts import Host, SequentialBlock
-from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, entropy, substitute_losses
+from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, at_matched_l0, entropy, interpolate, substitute_losses
 from jaxzoo.train import Task, supervised
 from jaxzoo.transforms import as_model, capture
 
@@ -258,34 +258,29 @@ def full_scale(config):
     return {"dictionaries": Task(init, task.update)}
 
 
-def matched(results, arm, other="transcoder"):
-    """Losses [s, 3] of both at three values of L0 inside their common range, between the measured ones by log L0."""
-    out = []
-    for s in range(len(results["loss host"])):
-        curves = [curve(results, name, s) for name in (other, arm)]
-        low, high = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
-        at = low + (high - low) * np.array([0.25, 0.5, 0.75]) if low < high else np.full(3, np.nan)
-        out.append([np.interp(at, *each) for each in curves])
-    return np.moveaxis(np.array(out), 1, 0)
+def curve(results, kind, s):
+    """L0 and loss of one kind of substitute, of one seed."""
+    l0 = results[f"l0 {kind}"][s] if f"l0 {kind}" in results else np.array(KEPT)
+    return np.asarray(l0, np.float64), np.asarray(results[f"loss {kind}"][s], np.float64)
 
 
-def curve(results, arm, s):
-    """log L0 in rising order, and the losses there."""
-    l0 = results[f"l0 {arm}"][s] if f"l0 {arm}" in results else KEPT
-    x, y = np.log(np.maximum(l0, 1e-3)), np.asarray(results[f"loss {arm}"][s])
-    order = np.argsort(x)
-    return x[order], y[order]
+def matched(results, one, other):
+    """[s, 2, 3]: losses of two kinds at three equal L0."""
+    seeds = range(len(results["loss host"]))
+    return np.array([at_matched_l0(curve(results, one, s), curve(results, other, s)) for s in seeds])
 
 
 def recovered_at_40(results):
-    """The recovered share of the transcoder at L0 = 40, or at the largest L0 of the grid if that is smaller."""
-    loss = [np.interp(np.log(40), *curve(results, "transcoder", s)) for s in range(len(results["loss host"]))]
+    """[s]: what the transcoder recovers at L0 = 40, or at the largest L0 of the grid if that is smaller."""
+    loss = [interpolate(*curve(results, "transcoder", s), 40) for s in range(len(results["loss host"]))]
     return transcoders.recovered_loss(np.array(loss), results["loss host"], results["loss zero"])
 
 
-def lost_ratio(results, arm):
-    """How many times more of the MLP's worth the neurons lose at matched L0; the smallest of three points."""
-    own, neurons = matched(results, "neurons", arm) - np.asarray(results["loss host"])[None, :, None]
+def lost_ratio(results, kind):
+    """[s]: how many times more of the MLP's worth its neurons lose at equal L0; the smallest of three points."""
+    neurons, own = np.moveaxis(
+        matched(results, "neurons", kind) - np.asarray(results["loss host"])[:, None, None], 1, 0
+    )
     return (neurons / np.maximum(own, 1e-6)).min(-1)
 
 
@@ -296,7 +291,7 @@ CLAIMS = (
         "output by at most 0.01 nats, at the worst of three points.",
         source="Fig. 3, Table 1",
         paper_value="on par or better in all three models",
-        measure=lambda r: np.subtract(*matched(r, "autoencoder")).max(-1),
+        measure=lambda r: -np.diff(matched(r, "transcoder", "autoencoder"), axis=1).min((1, 2)),
         at_most=0.01,
     ),
     Claim(
@@ -423,7 +418,7 @@ def plot(results, figure):
         for s, host in enumerate(results["loss host"]):
             x, y = curve(results, kind, s)
             label = kind if s == 0 else None
-            left.plot(np.exp(x), y - host, style, color=f"C{n}", label=label, alpha=0.7, markersize=4)
+            left.plot(x, y - host, style, color=f"C{n}", label=label, alpha=0.7, markersize=4)
     worth = np.mean(results["loss zero"] - results["loss host"])
     left.axhline(worth, color="0.5", linewidth=0.8, label="zeros")
     left.set(xscale="log", yscale="log", xlabel="active features (L0)", ylabel="loss above the host's, nats")

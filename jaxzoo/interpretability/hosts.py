@@ -48,6 +48,10 @@ class Host(nn.Module):
 class SequentialBlock(nn.Module):
     """x + mixer(norm(x)), then mlp(norm(x)) without a way around it: all that goes on goes through the MLP.
 
+    For the greater-than host. NOTE(paper): with the usual way around the MLP nothing can be said of the MLP's features
+    there, since attention and the output matrix suffice: with zeros in the place of the (last) MLP a host of one block
+    kept 94 % of its score and one of two blocks 98 %.
+
     Attributes:
       mixer: makes the module that mixes tokens.
       mlp: makes the module that acts on each token.

@@ -61,3 +61,35 @@ def substitute_losses(module, params, layer, trained, held_out, sample, key, kep
 def entropy(logits, targets):
     """Mean cross-entropy in nats: logits [..., v], targets [...] -> scalar."""
     return optax.losses.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+
+def interpolate(l0, loss, at):
+    """The loss at other numbers of active features: linear in log L0, constant beyond the ends.
+
+    Args:
+      l0: [n] positive, in any order.
+      loss: [n].
+      at: where to read.
+
+    Returns:
+      Losses of the shape of `at`.
+    """
+    order = np.argsort(l0)
+    return np.interp(np.log(at), np.log(l0)[order], np.asarray(loss)[order])
+
+
+def at_matched_l0(one, other, *, fractions=(0.25, 0.5, 0.75)):
+    """Losses of two substitutes at equal numbers of active features.
+
+    Args:
+      one, other: `(l0 [n], loss [n])` of each.
+      fractions: where in the range of log L0 that both cover.
+
+    Returns:
+      [2, len(fractions)]; NaN where the ranges have nothing in common.
+    """
+    low, high = max(min(one[0]), min(other[0])), min(max(one[0]), max(other[0]))
+    if low >= high:
+        return np.full((2, len(fractions)), np.nan)
+    at = low * (high / low) ** np.array(fractions)
+    return np.stack([interpolate(*one, at), interpolate(*other, at)])

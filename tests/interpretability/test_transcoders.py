@@ -9,7 +9,7 @@ import pytest
 from jaxzoo import data
 from jaxzoo.interpretability import transcoders as tc
 from jaxzoo.interpretability.hosts import Host, SequentialBlock
-from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, substitute_losses
+from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, at_matched_l0, interpolate, substitute_losses
 from jaxzoo.interpretability.sparse_dictionaries import Dictionary, init_dictionary, sparse_mlp
 from jaxzoo.layers import MLP
 from jaxzoo.transforms import as_model
@@ -159,3 +159,12 @@ def test_weights_from_a_file(host, tmp_path):
         tc.load_weights(arrays | {"embed/embedding": np.zeros((3, 8))}, params)
     with pytest.raises(ValueError, match="none of that name"):
         tc.load_weights({}, params)
+
+
+def test_losses_at_matched_l0_are_read_between_the_points():
+    one = (np.array([100.0, 1.0, 10.0]), np.array([1.0, 3.0, 2.0]))  # 3 - log10 L0, in any order
+    other = (np.array([4.0, 400.0]), np.array([0.0, 2.0]))  # log10 (L0 / 4)
+    np.testing.assert_allclose(interpolate(*one, np.array([1, 10**0.5, 1000.0])), [3, 2.5, 1])
+    found = at_matched_l0(one, other, fractions=(0.0, 0.5, 1.0))  # L0 4, 20, 100
+    np.testing.assert_allclose(found, [3 - np.log10([4, 20, 100]), np.log10([1, 5, 25])])
+    assert np.isnan(at_matched_l0(one, (np.array([200.0, 300.0]), np.ones(2)))).all()
