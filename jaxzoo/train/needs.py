@@ -10,6 +10,14 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxzoo.train.loop import trace_task
 from jaxzoo.train.task import Task
 
+ELEMENTWISE = """
+abs add add_any and broadcast_in_dim ceil clamp concatenate convert_element_type copy cos div eq erf exp exp2 expm1
+floor ge gt imag integer_pow iota is_finite le log log1p logistic lt max min mul ne neg not or pad pow real
+reduce_precision rem reshape rev round rsqrt select_n sign sin slice sqrt square squeeze stack stop_gradient sub tanh
+transpose xor
+"""
+"""Primitives whose results are computed where they are used."""
+
 
 class Needs(NamedTuple):
     """Memory in bytes.
@@ -17,8 +25,10 @@ class Needs(NamedTuple):
     Attributes:
       state: of what is carried from one update to the next: parameters and what the optimiser remembers. For a plain
         function, of its arguments.
-      peak: the most that is alive at once in one update, the state before it included: every intermediate result of the
-        program as it is written, freed after its last use. A compiler fuses and reuses, so it takes less as a rule.
+      peak: an estimate of the most that is alive at once in one update, the state before it included. Each result of
+        the program as it is written is stored until its last use, but for elementwise operations and rearrangements:
+        they are computed where they are used, as compilers fuse them. Reuse in place is left out. Where the program
+        differs by platform, the form for those that have none of their own is counted, accelerators as a rule.
     """
 
     state: int
@@ -52,8 +62,7 @@ def needs(work: Task | tuple[Callable, ...], *inputs: Any) -> Needs:
     program = jax.jit(function).trace(*arguments)
     program.lower()
     closed = program.jaxpr
-    constants = sum(map(bytes_of, closed.jaxpr.constvars))
-    return Needs(state, state + constants + beyond_inputs(closed.jaxpr))
+    return Needs(state, state + sum(map(bytes_of, closed.jaxpr.constvars)) + inside(closed.jaxpr, outermost=True))
 
 
 def size(tree: Any) -> int:
@@ -67,24 +76,43 @@ def bytes_of(x: Any) -> int:
     return math.prod(aval.shape) * aval.dtype.itemsize if hasattr(aval, "dtype") else 0
 
 
-def beyond_inputs(jaxpr: Jaxpr) -> int:
-    """The most bytes alive at once in a program besides its inputs."""
-    last = {}
+def inside(jaxpr: Jaxpr, *, outermost: bool = False) -> int:
+    """The most bytes alive at once in a program besides its inputs and, unless outermost, its results."""
+    results = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    behind = {}  # variable -> the stored variables that it is computed from, itself if it is stored
+    last = {}  # stored variable -> the last equation that needs it
     for i, equation in enumerate(jaxpr.eqns):
-        last |= {v: i for v in equation.invars if not isinstance(v, Literal)}
-    kept = {v for v in (*jaxpr.invars, *jaxpr.constvars, *jaxpr.outvars) if not isinstance(v, Literal)}
-    alive, peak, made = 0, 0, {}
+        read = set().union(*(behind.get(v, ()) for v in equation.invars if not isinstance(v, Literal)))
+        last |= dict.fromkeys(read, i)
+        for v in equation.outvars:
+            behind[v] = read if v not in results and is_fused(equation) else {v}
+            last |= {v: i} if v in behind[v] else {}
+    ended = {}
+    for v, i in last.items():
+        ended.setdefault(i, []).append(v)
+    uncounted = set() if outermost else results  # whoever calls the program counts them
+    alive = peak = 0
     for i, equation in enumerate(jaxpr.eqns):
-        made |= {v: bytes_of(v) for v in equation.outvars}
-        alive += sum(bytes_of(v) for v in equation.outvars)
-        peak = max(peak, alive + max(map(beyond_inputs, programs_in(equation.params)), default=0))
-        ended = {v for v in (*equation.invars, *equation.outvars) if not isinstance(v, Literal) and v in made}
-        alive -= sum(made.pop(v) for v in ended if v not in kept and last.get(v, i) <= i)
+        alive += sum(bytes_of(v) for v in equation.outvars if v in behind[v] and v not in uncounted)
+        peak = max(peak, alive + max(map(inside, programs_in(equation.params)), default=0))
+        alive -= sum(bytes_of(v) for v in ended.get(i, ()) if v not in results)
     return peak
+
+
+def is_fused(equation: Any) -> bool:
+    """Whether its results are not stored: an elementwise primitive, or a call of a program of such alone."""
+    if equation.primitive.name in ELEMENTWISE.split():
+        return True
+    programs = (
+        list(programs_in(equation.params)) if equation.primitive.name in ("jit", "pjit", "custom_jvp_call") else []
+    )
+    return bool(programs) and all(is_fused(inner) for program in programs for inner in program.eqns)
 
 
 def programs_in(params: dict[str, Any]) -> Iterator[Jaxpr]:
     """The programs that an equation holds: the body of a loop, the branches of a choice."""
+    if params.get("branches_platforms") is not None:
+        params = {"branch": params["branches"][-1]}  # the default stands last
     for value in params.values():
         for item in value if isinstance(value, tuple | list) else (value,):
             if isinstance(item, ClosedJaxpr | Jaxpr):
