@@ -1,7 +1,7 @@
 """ConvS5: a linear recurrence over feature maps, whose state kernel is pointwise, so that a clip is one parallel scan.
 
-    dx/dt = lam x + B * u,  y = 2 Re(C * x)                    (* a convolution, lam one number a channel; eqs. 9, 10)
-    x_k = a x_{k-1} + Bbar * u_k,  a = exp(lam D), Bbar = ((a - 1) / lam) B                                  (eq. 11)
+    dx/dt = lam x + B * u,  y = 2 Re(C * x)                    (* a convolution, lam one number a channel)
+    x_k = a x_{k-1} + Bbar * u_k,  a = exp(lam D), Bbar = ((a - 1) / lam) B
 
 Like ConvLSTM it remembers in space. Unlike ConvLSTM it is linear in its state, and per pixel it is a state space model:
 HiPPO's spectrum gives it a long memory, and the scan needs no step after step. A state kernel larger than 1x1 would
@@ -58,7 +58,7 @@ def convs5_init(key, *, features, state_size, window=3, blocks=1, spectrum="hipp
     Raises:
       ValueError: an unknown spectrum; `state_size` is no multiple of 2 * blocks.
 
-    Source: Sec. 3.3 and appendix B; "random" and "discrete" are ablations.
+    Source: arXiv 2310.19694, its initialisation; "random" and "discrete" are ablations.
     """
     if spectrum not in SPECTRA:
         raise ValueError(f"spectrum: expected one of {', '.join(SPECTRA)}, got {spectrum!r}")
@@ -112,7 +112,7 @@ def convs5_apply(params, u, x0=None, *, mode="scan"):
     Raises:
       ValueError: shapes do not fit, or an unknown mode.
 
-    Source: eqs. 9 to 15.
+    Source: arXiv 2310.19694, the ConvSSM layer and its parallel scan.
     """
     *_, features, p = params["B"].shape
     if u.ndim != 4 or u.shape[-1] != features or not len(u):
@@ -141,7 +141,7 @@ def convolved(u, kernel):
 
 
 def readout(params, x):
-    """y = 2 Re(C * x) of a complex x [..., h, w, p], as one real convolution: [..., h, w, u] (eq. 10).
+    """y = 2 Re(C * x) of a complex x [..., h, w, p], as one real convolution: [..., h, w, u].
 
     Twice, for the conjugate half of the state that is not kept.
     """

@@ -22,7 +22,7 @@ def hippo_matrix(n):
     Returns:
       [n, n].
 
-    Source: arXiv 2208.04933, eqs. 7 to 9.
+    Source: arXiv 2208.04933, its HiPPO-N.
     """
     root = np.sqrt(2 * np.arange(n) + 1.0)
     h = -np.tril(np.outer(root, root), -1) - np.diag(np.arange(n) + 1.0)
@@ -68,7 +68,7 @@ def discretize_zoh(lam, b, dt):
     Raises:
       ValueError: shapes do not fit.
 
-    Source: arXiv 2208.04933, eq. 6; arXiv 2310.19694, Sec. 3.3.
+    Source: arXiv 2208.04933; arXiv 2310.19694.
     """
     if lam.ndim != 1 or b.shape[-1:] != lam.shape or dt.shape != lam.shape:
         raise ValueError(f"lam, b, dt: expected [p], [..., p], [p], got {lam.shape}, {b.shape}, {dt.shape}")
@@ -88,7 +88,7 @@ def compose(first, second):
     Returns:
       A pair (a, b).
 
-    Source: arXiv 2310.19694, eqs. 14 and 15.
+    Source: arXiv 2310.19694, the operator of its scan.
     """
     (a1, b1), (a2, b2) = first, second
     return a2 * a1, a2 * b1 + b2

@@ -125,6 +125,6 @@ def last_frame(model):
 
 
 def frame_loss(made, frames):
-    """Half the mean squared and half the mean absolute error of frames of one shape (arXiv 2310.19694, appendix D)."""
+    """Half the mean squared and half the mean absolute error of frames of one shape (arXiv 2310.19694)."""
     error = made - frames
     return 0.5 * jnp.square(error).mean() + 0.5 * jnp.abs(error).mean()
