@@ -10,7 +10,7 @@ it is, with many distractors, and with one that tells the answer in training alo
 What came out: see results/agents/gradient_boosting_rl.json; the default run takes about 5 minutes on two cores.
 
 Simplified against the paper: 0.12 to 0.2 million steps for 1 to 10 million; Dispatch in the place of MiniGrid,
-Atari-RAM and football; 32 bins for 256. The preset `paper` takes about 66 MB of memory.
+Atari-RAM and football; 32 bins for 256. The preset `paper` takes about 47 MB of memory.
 """
 
 import dataclasses
