@@ -4,22 +4,21 @@ Both pass messages between all pairs. Positions and velocities are inputs like a
 other one uses distances alone, and moves bodies along their differences.
 """
 
-import functools
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxzoo.geometry.graph_networks import uniform_fan_in
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.layers import MLP
 from jaxzoo.model import Model
 from jaxzoo.transforms import as_model
 
 
 def perceptron(*widths, **options):
-    """An MLP with SiLU between its layers and uniform weights."""
-    return MLP(widths, jax.nn.silu, kernel_init=uniform_fan_in, **options)
+    """An MLP with SiLU between its layers."""
+    return MLP(widths, jax.nn.silu, **options)
 
 
 def pair_features(x, q):
@@ -49,17 +48,14 @@ class Messages(nn.Module):
           `(h [n, nf], messages [n, n, nf])`; messages from a node to itself are 0.
         """
         nf = self.width
+        first = self.param("first", nn.initializers.lecun_normal(), (2 * nf + edges.shape[-1], nf))
+        bias = self.param("bias", nn.initializers.zeros, (nf,))
         # The first layer on [h_i, h_j, e_ij] in three parts: what concerns one node is computed once a node.
-        part = functools.partial(nn.Dense, nf, kernel_init=_uniform_within((2 * nf + edges.shape[-1]) ** -0.5))
-        ends = part(name="to")(h)[:, None] + part(use_bias=False, name="of")(h)[None]
-        first = nn.silu(ends + part(use_bias=False, name="pair")(edges))  # [n, n, nf]
-        m = nn.silu(nn.Dense(nf, kernel_init=uniform_fan_in, name="message")(first))
+        to, of, pair = jnp.split(first, (nf, 2 * nf))
+        ends = (h @ to + bias[None])[:, None] + (h @ of)[None]
+        m = nn.silu(nn.Dense(nf, name="message")(nn.silu(ends + edges @ pair)))  # [n, n, nf]
         m = m * (1 - jnp.eye(h.shape[0]))[..., None]
         return h + perceptron(nf, nf, name="update")(jnp.concatenate([h, m.sum(1)], axis=1)), m
-
-
-def _uniform_within(bound):
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 class GNNParts(NamedTuple):
@@ -78,12 +74,11 @@ class GNNParts(NamedTuple):
 
 def gnn_parts(width) -> GNNParts:
     """The parts of a network of that width."""
-    embed = nn.Dense(width, kernel_init=uniform_fan_in)
-    return GNNParts(as_model(embed), as_model(Messages(width)), as_model(perceptron(width, 3)))
+    return GNNParts(as_model(nn.Dense(width)), as_model(Messages(width)), as_model(perceptron(width, 3)))
 
 
-def init_gnn(parts, width, layers):
-    """`init(key, bodies) -> {"embed", "layers", "decode"}` of a graph network of these parts."""
+def gnn_model(parts, width, layers, apply):
+    """The `Model` of bodies with that apply and the parameters {"embed", "layers", "decode"} of these parts."""
 
     def init(key, bodies):
         key_embed, key_decode, *keys = jax.random.split(key, layers + 2)
@@ -95,7 +90,7 @@ def init_gnn(parts, width, layers):
             "decode": parts.decode.init(key_decode, h),
         }
 
-    return init
+    return uniform_init(Model(init, apply))
 
 
 def gnn(*, width=60, layers=4):
@@ -117,7 +112,7 @@ def gnn(*, width=60, layers=4):
             h, _ = parts.layer.apply(layer, h, edges)
         return parts.decode.apply(params["decode"], h)
 
-    return Model(init_gnn(parts, width, layers), apply)
+    return gnn_model(parts, width, layers, apply)
 
 
 class EGNN(nn.Module):
@@ -140,15 +135,18 @@ class EGNN(nn.Module):
         x, v, n = bodies.x, bodies.v, bodies.x.shape[0]
         edges = pair_features(bodies.x, bodies.q)
         speed = jnp.sqrt(jnp.square(v).sum(1, keepdims=True))
-        h = nn.Dense(self.width, kernel_init=uniform_fan_in, name="embed")(speed)
-        small = nn.initializers.variance_scaling(1e-6, "fan_avg", "uniform")
+        h = nn.Dense(self.width, name="embed")(speed)
         for i in range(self.layers):
             apart = x[:, None] - x[None]
             now = jnp.square(apart).sum(-1, keepdims=True)
             push = perceptron(self.width, 1, name=f"velocity_{i}")(h)
             h, m = Messages(self.width, name=f"layer_{i}")(h, jnp.concatenate([edges, now], axis=-1))
-            hidden = nn.silu(nn.Dense(self.width, kernel_init=uniform_fan_in, name=f"hidden_{i}")(m))
-            # The factors begin near 0, as in the official code: distances are large, and layers multiply them.
-            factor = nn.Dense(1, use_bias=False, kernel_init=small, name=f"factor_{i}")(hidden)
+            hidden = nn.silu(nn.Dense(self.width, name=f"hidden_{i}")(m))
+            factor = nn.Dense(1, use_bias=False, name=f"factor_{i}")(hidden)
             x = x + (apart * factor).sum(1) / (n - 1) + push * v
         return x
+
+
+def egnn(*, width=60, layers=4):
+    """`EGNN` as a `Model`; its factors begin near 0, as in the official code, since layers multiply distances."""
+    return uniform_init(as_model(EGNN(width, layers)), small=tuple(f"factor_{i}" for i in range(layers)))

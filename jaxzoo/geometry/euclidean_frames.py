@@ -81,16 +81,21 @@ def random_frame(key, x, k, *, proper=True, centred=True):
     Returns:
       A `Frame` of k elements.
     """
-    key_turn, key_reflect = jax.random.split(key)
-    rotations = random_rotations(key_turn, k).astype(x.dtype)
+    drawn = jax.random.normal(key, (k, 5), x.dtype)
+    rotations = rotations_of(drawn[:, :4])
     if not proper:
-        rotations *= jax.random.rademacher(key_reflect, (k, 1, 1), x.dtype)
+        rotations *= jnp.sign(drawn[:, 4])[:, None, None]
     return Frame(rotations, jax.lax.stop_gradient(x.mean(0)) if centred else jnp.zeros_like(x[0]))
 
 
 def random_rotations(key, count):
-    """Uniformly random rotations of 3-space, [count, 3, 3], from random unit quaternions."""
-    w, x, y, z = normalize(jax.random.normal(key, (count, 4))).T
+    """Uniformly random rotations of 3-space, [count, 3, 3]."""
+    return rotations_of(jax.random.normal(key, (count, 4)))
+
+
+def rotations_of(quaternions):
+    """The rotations [m, 3, 3] of quaternions [m, 4] of any length; uniform if those are normally distributed."""
+    w, x, y, z = normalize(quaternions).T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],

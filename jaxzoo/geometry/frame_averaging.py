@@ -19,10 +19,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxzoo.geometry.body_networks import gnn_parts, init_gnn, pair_features
+from jaxzoo.geometry.body_networks import gnn_model, gnn_parts, pair_features
 from jaxzoo.geometry.euclidean_frames import OUTPUTS, euclidean_frame, from_frame, random_frame, to_frame
 from jaxzoo.geometry.point_networks import PointNet
 from jaxzoo.geometry.spectral_sort import frame_permutations, reorder, spectral_sort_frame
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.geometry.weisfeiler_leman import wl_test
 from jaxzoo.model import Model
 from jaxzoo.ops import normalize, segment_mean
@@ -137,7 +138,7 @@ def permutation_average(apply):
     return lambda params, a, orders, **options: over(params, reorder(a, orders), **options)
 
 
-def members_average(apply, graph, graphs, *, batch=1024):
+def members_average(apply, graph, graphs, *, batch=8192):
     """Averages a function over frames of different sizes, laid out one after the other (`spectral_sort.Members`).
 
     Args:
@@ -209,7 +210,7 @@ def fa_gnn(*, width=60, layers=4):
         y = jax.vmap(functools.partial(parts.decode.apply, params["decode"]))(h)
         return from_frame(y, frame) + centre[None]
 
-    return Model(init_gnn(parts, width, layers), apply)
+    return gnn_model(parts, width, layers, apply)
 
 
 def fa_pointnet(network=None, *, group="E", random=None):
@@ -223,7 +224,7 @@ def fa_pointnet(network=None, *, group="E", random=None):
     Returns:
       A `Model` [n, 3] -> [n, 3].
     """
-    model = as_model(PointNet() if network is None else network)
+    model = uniform_init(as_model(PointNet() if network is None else network))
     if random is None:
         averaged = frame_average(model.apply, group=group, out="vector")
         return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x)))

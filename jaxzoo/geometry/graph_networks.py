@@ -3,15 +3,14 @@
 A graph is a matrix [n, n] of zeros and ones, padded; ones on its diagonal mark nodes (`spectral_sort.pad`).
 """
 
-import jax
+import itertools
+
 import jax.numpy as jnp
 
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.layers import MLP
 from jaxzoo.model import Model
 from jaxzoo.transforms import as_model
-
-uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-"""Weights uniform in -+1 / sqrt(fan_in)."""
 
 
 def gin_layer(params, h, a):
@@ -31,11 +30,6 @@ def gin_layer(params, h, a):
     return jnp.tanh(mixed @ params["kernel"] + params["bias"][None])
 
 
-def init_gin_layer(key, d, f):
-    """Parameters of `gin_layer`: eps = 0, uniform kernel [d, f], zero bias [f]."""
-    return {"eps": jnp.zeros(()), "kernel": uniform_fan_in(key, (d, f)), "bias": jnp.zeros(f)}
-
-
 def gin(*, width=32, layers=3, outputs=10, ids=False):
     """GIN on degrees, with a sum over nodes, a linear layer and a tanh at the end.
 
@@ -50,13 +44,14 @@ def gin(*, width=32, layers=3, outputs=10, ids=False):
     """
 
     def init(key, x):
-        *keys, key_out = jax.random.split(key, layers + 1)
+        """Zeros of the right shapes, for `uniform_init`."""
         sizes = [1 + x.shape[0] * ids] + [width] * layers
-        made = [init_gin_layer(*each) for each in zip(keys, sizes[:-1], sizes[1:], strict=True)]
-        return {
-            "layers": made,
-            "out": {"kernel": uniform_fan_in(key_out, (width, outputs)), "bias": jnp.zeros(outputs)},
-        }
+
+        def linear(d, f):
+            return {"kernel": jnp.zeros((d, f)), "bias": jnp.zeros(f)}
+
+        made = [linear(d, f) | {"eps": jnp.zeros(())} for d, f in itertools.pairwise(sizes)]
+        return {"layers": made, "out": linear(width, outputs)}
 
     def apply(params, x, *, key=None):
         n = x.shape[0]
@@ -70,16 +65,17 @@ def gin(*, width=32, layers=3, outputs=10, ids=False):
         pooled = (h * present).sum(0)
         return jnp.tanh(pooled @ params["out"]["kernel"] + params["out"]["bias"])
 
-    return Model(init, apply)
+    return uniform_init(Model(init, apply))
 
 
 def matrix_mlp(*, widths=(128, 64, 10)):
     """A perceptron on the flattened matrix, tanh after every layer: [n, n] -> [widths[-1]]."""
-    mlp = as_model(MLP(widths, jnp.tanh, kernel_init=uniform_fan_in))
+    mlp = as_model(MLP(widths, jnp.tanh))
 
     def flat(x):
         return x.astype(jnp.float32).ravel()
 
-    return Model(
-        lambda key, x: mlp.init(key, flat(x)), lambda params, x, *, key=None: jnp.tanh(mlp.apply(params, flat(x)))
-    )
+    def apply(params, x, *, key=None):
+        return jnp.tanh(mlp.apply(params, flat(x)))
+
+    return uniform_init(Model(lambda key, x: mlp.init(key, flat(x)), apply))

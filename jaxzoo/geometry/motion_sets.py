@@ -41,13 +41,12 @@ def cloud_sets(key, *, train, test, points):
     Returns:
       {"train", "test": (points [c, n, 3], normals), "turns": [test, 3, 3]}.
     """
-    key_train, key_test, key_turn = jax.random.split(key, 3)
-
-    def solids(key, count):
-        return jax.vmap(lambda key: shape_with_normals(key, points))(jax.random.split(key, count))
-
-    turns = random_rotations(key_turn, test)
-    return {"train": solids(key_train, train), "test": solids(key_test, test), "turns": turns}
+    key_solid, key_turn = jax.random.split(key)
+    keys = jax.random.split(key_solid, train + test)
+    solids = jax.vmap(lambda key: shape_with_normals(key, points))(keys)
+    parts = {"train": slice(0, train), "test": slice(train, None)}
+    sets = {name: jax.tree.map(lambda a, part=part: a[part], solids) for name, part in parts.items()}
+    return sets | {"turns": random_rotations(key_turn, test)}
 
 
 def gap_quantiles(x):

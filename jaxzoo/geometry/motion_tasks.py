@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxzoo.geometry.euclidean_frames import random_rotations
 from jaxzoo.geometry.n_body import Bodies
 from jaxzoo.geometry.point_networks import unoriented_error
 from jaxzoo.geometry.seed_data import on_data
-from jaxzoo.train import keep_best, supervised
+from jaxzoo.train import supervised
 
 
 def squared_error(y_hat, y):
@@ -27,18 +28,18 @@ def turn(points, turns):
 
 def draw(key, arrays, count, batch):
     """A batch of the first `count` rows, drawn with replacement."""
-    chosen = jax.random.randint(key, (batch,), 0, count)
+    # By one draw of floats: integers take two, and draws are most of the time to compile a small program.
+    chosen = (jax.random.uniform(key, (batch,)) * count).astype(int)
     return jax.tree.map(lambda a: a[chosen], arrays)
 
 
-def body_task(model, *, batch, rate, every):
-    """Learns where bodies will be; of all states, the one with the least error on the validation systems is kept.
+def body_task(model, *, batch, rate):
+    """Learns where bodies will be.
 
     Args:
       model: a `Model` `Bodies` -> [n, 3].
       batch: systems of an update.
       rate: Adam's learning rate.
-      every: updates between two looks at the validation systems.
 
     Returns:
       A task of the input {"train", "valid", "test": (Bodies, y [s, n, 3]), "count": how many to train on, "augment":
@@ -52,17 +53,22 @@ def body_task(model, *, batch, rate, every):
             turns = random_turns(key_turn, batch, data["augment"])
             return Bodies(turn(bodies.x, turns), turn(bodies.v, turns), bodies.q), turn(y, turns)
 
-        def error(params, part):
-            bodies, y = part
-            return squared_error(jax.lax.map(lambda b: model.apply(params, b), bodies, batch_size=100), y)
-
         def evaluate(params):
-            return {"test": error(params, data["test"]), "valid": error(params, data["valid"])}
+            # Both parts in one pass, so that the network is compiled once.
+            bodies, y = jax.tree.map(lambda *each: jnp.concatenate(each), data["test"], data["valid"])
+            errors = jnp.square(jax.lax.map(lambda b: model.apply(params, b), bodies, batch_size=100) - y).mean((1, 2))
+            tests = data["test"][1].shape[0]
+            return {"test": errors[:tests].mean(), "valid": errors[tests:].mean()}
 
-        task = supervised(model, squared_error, sampler, optax.adam(rate), evaluate=evaluate)
-        return keep_best(task, lambda state: -error(state.params, data["valid"]), every=every)
+        return supervised(model, squared_error, sampler, optax.adam(rate), evaluate=evaluate)
 
     return on_data(make)
+
+
+def selected(evaluations):
+    """The test error where the validation error is least, for each seed: {"test", "valid": [s, n]} -> [s]."""
+    best = np.argmin(evaluations["valid"], axis=1)
+    return np.take_along_axis(np.asarray(evaluations["test"]), best[:, None], axis=1)[:, 0]
 
 
 def cloud_task(model, *, batch, rate):
@@ -88,12 +94,11 @@ def cloud_task(model, *, batch, rate):
 
         def evaluate(params):
             (points, normals), turns = data["test"], data["turns"]
-            keys = jax.random.split(jax.random.key(0), (2, len(points)))
+            keys = jax.random.split(jax.random.key(0), 2 * points.shape[0])
 
-            def predict(points, keys):
-                return jax.lax.map(lambda x: model.apply(params, x[0], key=x[1]), (points, keys), batch_size=64)
-
-            aligned, rotated = predict(points, keys[0]), predict(turn(points, turns), keys[1])
+            both = jnp.concatenate([points, turn(points, turns)])
+            found = jax.lax.map(lambda x: model.apply(params, x[0], key=x[1]), (both, keys), batch_size=64)
+            aligned, rotated = jnp.split(found, 2)
             error = jax.vmap(unoriented_error)
             return {
                 "aligned": error(aligned, normals).mean(),

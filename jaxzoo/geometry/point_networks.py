@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxzoo.geometry.graph_networks import uniform_fan_in
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.layers import MLP
 from jaxzoo.model import Model
 from jaxzoo.ops import normalize
@@ -26,18 +26,17 @@ class PointNet(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        dense = {"kernel_init": uniform_fan_in}
-        local = nn.relu(MLP((self.narrow, self.narrow), nn.relu, name="local", **dense)(x))
-        whole = nn.relu(nn.Dense(self.wide, name="wide", **dense)(local)).max(0, keepdims=True)  # [1, wide]
+        local = nn.relu(MLP((self.narrow, self.narrow), nn.relu, name="local")(x))
+        whole = nn.relu(nn.Dense(self.wide, name="wide")(local)).max(0, keepdims=True)  # [1, wide]
         # The head's first layer on [local, whole] in two parts, so that the second is computed once a cloud.
-        joint = nn.Dense(self.wide, name="of_local", **dense)(local)
-        joint = nn.relu(joint + nn.Dense(self.wide, use_bias=False, name="of_whole", **dense)(whole))
-        return MLP((self.narrow, self.outputs), nn.relu, name="head", **dense)(joint)
+        joint = nn.Dense(self.wide, name="of_local")(local)
+        joint = nn.relu(joint + nn.Dense(self.wide, use_bias=False, name="of_whole")(whole))
+        return MLP((self.narrow, self.outputs), nn.relu, name="head")(joint)
 
 
 def normals_of(network):
     """A linen module [n, 3] -> [n, 3] as a `Model` of unit vectors, without any symmetry."""
-    model = as_model(network)
+    model = uniform_init(as_model(network))
     return Model(model.init, lambda params, x, *, key=None: normalize(model.apply(params, x)))
 
 

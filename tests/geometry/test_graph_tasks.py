@@ -6,27 +6,39 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from jaxzoo.geometry.graph_networks import gin, gin_layer, init_gin_layer, matrix_mlp, uniform_fan_in
+from jaxzoo.geometry.graph_networks import gin, gin_layer, matrix_mlp
 from jaxzoo.geometry.graph_tasks import atlas_matrices, graph_task, order_data, shuffled, tell_apart
 from jaxzoo.geometry.spectral_sort import frame_members, pad
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.geometry.weisfeiler_leman import wl_pairs
+from jaxzoo.model import Model
 from jaxzoo.train import fit
 
 
 def test_a_layer_sums_over_neighbours():
     graph = nx.star_graph(3)
     a, h = jnp.asarray(nx.to_numpy_array(graph, dtype=np.float32)), jax.random.normal(jax.random.key(0), (4, 3))
-    params = init_gin_layer(jax.random.key(1), 3, 5) | {"eps": jnp.float32(0.3), "bias": jnp.arange(5.0)}
+    kernel = jax.random.normal(jax.random.key(1), (3, 5))
+    params = {"kernel": kernel, "eps": jnp.float32(0.3), "bias": jnp.arange(5.0)}
     out = gin_layer(params, h, a)
     for i in range(4):
         mixed = 1.3 * h[i] + sum(h[j] for j in graph[i])
         np.testing.assert_allclose(out[i], jnp.tanh(mixed @ params["kernel"] + params["bias"]), atol=1e-6)
 
 
-def test_weights_are_uniform_within_the_root_of_the_inputs():
-    w = uniform_fan_in(jax.random.key(0), (16, 4000))
+def test_weights_are_uniform_within_the_root_of_the_inputs_and_all_differ():
+    def init(key, x):
+        return {"a": {"kernel": x, "bias": jnp.ones(4)}, "factor": {"kernel": x}, "scale": jnp.ones(())}
+
+    model = uniform_init(Model(init, None), small=("factor",))
+    params = model.init(jax.random.key(0), jnp.ones((16, 4000)))
+    w = params["a"]["kernel"]
     assert 0.249 < jnp.abs(w).max() <= 0.25
     np.testing.assert_allclose(w.std(), 0.25 / 3**0.5, rtol=0.02)
+    assert 0.249e-3 < jnp.abs(params["factor"]["kernel"]).max() <= 0.25e-3
+    assert abs(np.corrcoef(w.ravel(), params["factor"]["kernel"].ravel())[0, 1]) < 0.02
+    assert not params["a"]["bias"].any()
+    assert params["scale"] == 0
 
 
 def test_padding_changes_nothing_for_message_passing_and_labels_only_matter_with_ids():

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxzoo.geometry.body_networks import gnn
 from jaxzoo.geometry.motion_sets import body_sets, cloud_sets, gap_quantiles, rotation_error
-from jaxzoo.geometry.motion_tasks import body_task, cloud_task, random_turns, turn
+from jaxzoo.geometry.motion_tasks import body_task, cloud_task, random_turns, selected, turn
 from jaxzoo.geometry.n_body import Bodies
 from jaxzoo.geometry.point_networks import PointNet, normals_of
 from jaxzoo.geometry.seed_data import on_data
@@ -37,10 +37,10 @@ def systems(count, seed):
     return Bodies(x, v, jnp.ones((count, 5))), x + v
 
 
-def test_bodies_are_learned_from_the_first_systems_and_selected_by_validation():
+def test_bodies_are_learned_from_the_first_systems():
     data = {"train": systems(40, 0), "valid": systems(10, 1), "test": systems(10, 2)}
     data |= {"count": jnp.int32(20), "augment": jnp.array(False)}
-    task = body_task(gnn(width=6, layers=1), batch=10, rate=1e-2, every=5)
+    task = body_task(gnn(width=6, layers=1), batch=10, rate=1e-2)
     trained = fit(task, jax.random.key(0), 40, data, evaluate_every=20)
     assert trained.evaluations["valid"][1] <= trained.evaluations["valid"][0] < 4
     bodies, y = data["train"]
@@ -48,6 +48,11 @@ def test_bodies_are_learned_from_the_first_systems_and_selected_by_validation():
     again = fit(task, jax.random.key(0), 40, beyond, evaluate_every=20)
     np.testing.assert_array_equal(again.evaluations["valid"], trained.evaluations["valid"])
     assert (again.evaluations["test"] != trained.evaluations["test"]).all()
+
+
+def test_the_state_is_selected_by_validation_alone():
+    evaluations = {"valid": np.array([[3.0, 1.0, 2.0], [1.0, 5.0, 4.0]]), "test": np.arange(6.0).reshape(2, 3)}
+    np.testing.assert_array_equal(selected(evaluations), [1, 3])
 
 
 def test_normals_are_learned_and_measured():
