@@ -135,11 +135,10 @@ def gacil_update(state: GACIL, x, y, *, gain=1.0) -> GACIL:
     d, classes = state.W.shape
     if x.ndim != 2 or x.shape[1] != d or y.shape != (len(x), classes):
         raise ValueError(f"x, y: expected [b, {d}] and [b, {classes}], got {x.shape} and {y.shape}")
-    state = state._replace(R=downdate(state.R, x))
-    _, y_new = split_labels(y, state.exposed)
-    old_and_new = state.W + state.R @ (x.T @ (y_new - x @ state.W))
-    W = old_and_new + gain * eclg_term(state, x, y)
-    return GACIL(state.R, W, state.exposed | (y > 0).any(0))
+    R, R_xT = downdate(state.R, x)
+    y_bar, y_til = split_labels(y, state.exposed)
+    W = state.W + R_xT @ (y_til - x @ state.W) + gain * (R_xT @ y_bar)  # the last is `eclg_term`
+    return GACIL(R, W, state.exposed | (y > 0).any(0))
 
 
 def gacil_fit(x, y, mask, *, gamma: float, classes: int, gain=1.0) -> GACIL:

@@ -160,7 +160,7 @@ def ragged_batches(order, sizes, width: int, *, rows: int = 1) -> Batches:
 def random_stream(key, y, *, classes: int, tasks: int = 10, width: int = 200, rows: int = 1) -> Batches:
     """A Si-Blurry stream of random kind in batches of random size, for what must hold whatever comes; not traceable.
 
-    2 to `tasks` tasks, r_D and r_B uniform in (0, 1), sizes in 1..width of uniform logarithm.
+    2 to `tasks` tasks, r_D and r_B uniform in (0, 1), sizes uniform in 1..width.
 
     Args:
       key: a PRNG key.
@@ -177,8 +177,8 @@ def random_stream(key, y, *, classes: int, tasks: int = 10, width: int = 200, ro
     kind = np.asarray(jax.random.uniform(key_kind, (3,)))
     task = si_blurry_stream(key_task, y, 2 + int((tasks - 1) * kind[0]), kind[1], kind[2], classes=classes)
     order = np.lexsort((jax.random.uniform(key_order, task.shape), task))
-    sizes = np.exp(np.log(width + 1) * np.asarray(jax.random.uniform(key_sizes, task.shape))).astype(int)
-    return ragged_batches(order, np.minimum(sizes, width), width, rows=rows)
+    sizes = jax.random.randint(key_sizes, task.shape, 1, width + 1)
+    return ragged_batches(order, sizes, width, rows=rows)
 
 
 def _labels(y, name="y"):
