@@ -1,0 +1,1 @@
+"""Networks for science: operators, differential equations, inverse problems, one module a paper."""
