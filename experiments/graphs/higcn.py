@@ -11,14 +11,14 @@ and with its edges swapped; and sums over nodes of networks with random weights 
 What came out: all that this size can check, in about 2 minutes on two cores. Triangles are worth 13 points of accuracy,
 and no filter over pairs, wider or at another learning rate, nor a GCN makes up for them. The share of order 2 does rise
 with the triangles, but from 320 planted ones to 480 hardly any more; and it is no measure of the graph alone: at a rate
-of 0.1 in the place of 0.02 it was 0.62 to 0.71 and not 0.83 to 0.85, at equal accuracy (3 graphs of another key).
+of 0.1 in the place of 0.02 it was 0.62 to 0.71 and not 0.83 to 0.85, at about equal accuracy (3 graphs of another key).
 
 Rates from 0.005 to 0.1 and decays from 1e-4 to 5e-3 were tried for every arm on validation data of that key. HiGCN, GCN
 and MLP keep the ones below, near their best; filters over pairs alone have a second arm, at the rate that was theirs.
 
 Simplified against the paper: a planted graph of 400 nodes in the place of ten data sets. No early stop: the parameters
-of the lowest validation loss are kept. The preset `paper` reads one set in Geom-GCN's text form, by default Texas, makes
-100 random splits that are not balanced by class, and takes about 12 MB of memory; Planetoid and Amazon sets have to be
+of the lowest validation loss are kept. The preset `paper` reads one set in Geom-GCN's text form, by default Texas, on
+100 random splits not balanced by class, and takes about 12 MB of memory; Planetoid and Amazon sets have to be
 brought into that form. Graph classification is in the method, without a data set here.
 """
 
