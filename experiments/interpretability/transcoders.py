@@ -13,19 +13,19 @@ autoencoders, and 40 of 512 features recover 0.96 of the MLP; attributions are e
 - From about 25 features on the MLP's own neurons (of 256) do as well or better, whatever the dictionary (C1c, C1d).
 - De-embeddings predict the top characters above chance (0.22 against 0.09), far from half: in this host the first
   attention writes ten times the embedding's length, so the direct effect of a token is a small part of what a feature
-  reads. Scaling the rows of the embedding to length 1 changes nothing; in a pilot on another key, with the mean input at each
-  character in the embedding's place, the same encoder scored 0.69. A host with random weights is no negative control: there the
-  de-embedding does as well (0.25), since it is a property of linear maps, not of training (C2c).
+  reads. Scaling the rows of the embedding to length 1 changes nothing; in a pilot on another key, with the mean input
+  at each character in the embedding's place, the same encoder scored 0.69. A host with random weights is no negative
+  control: there the de-embedding does as well (0.25), since it is a property of linear maps, not of training (C2c).
 - Greater-than: the constant answer (no feature kept) already has 0.74 of the host's score, because large c are more
   frequent, so no set of features can retain as little as 30 %; and the 16 of largest mean direct effect keep less than
   16 at random, for they favour large numbers whatever b is. Their de-embeddings are monotone in part: |Spearman| 0.47.
 
 Simplified against the paper: a host of 3 layers and 64 features, dictionaries of 8 d features (32 d in the paper), 0.2
 million tokens for 60 million, Adam at 2e-2 for 4e-4 (the best of 3e-3, 1e-2 and 2e-2 for both kinds, on another key
-but on the same held-out text that losses are measured on), no ghost gradients. The greater-than host has no way around its MLP: with one, the MLP hardly matters. The preset
-`paper` reads a host's weights (host.npz, arrays named as this host's parameters) and tokens (tokens.npy) from the data
-folder, not GPT-2's own, whose norms and positions differ; its dictionaries, all side by side, take about 28 GB of
-memory.
+but on the same held-out text that losses are measured on), no ghost gradients. The greater-than host has no way around
+its MLP: with one, the MLP hardly matters. The preset `paper` reads a host's weights (host.npz, arrays named as this
+host's parameters) and tokens (tokens.npy) from the data folder, not GPT-2's own, whose norms and positions differ; its
+dictionaries, all side by side, take about 28 GB of memory.
 """
 
 import dataclasses
