@@ -18,8 +18,7 @@ class Tree(NamedTuple):
     Attributes:
       parent: [d], -1 of the root.
       order: [d] the pixels in post-order: a whole subtree before its parent, a larger child before a smaller.
-      nodes: [l, w] the pixels by depth, the deepest first, without the root; d where there is none.
-      slot: [l, w] the place of each one's parent in the next row of `nodes` (0 for the root); w where there is none.
+      nodes: [l, w] the pixels without the root, the deepest first, all of a row of one depth; d where there is none.
       place: [d] of each pixel in `nodes` laid out flat; l w for the root.
       path: [d, p] the pixels from the root down to each one; padded with itself.
       depth: [d] edges between the root and each pixel, its place in its path.
@@ -29,7 +28,6 @@ class Tree(NamedTuple):
     parent: np.ndarray
     order: np.ndarray
     nodes: np.ndarray
-    slot: np.ndarray
     place: np.ndarray
     path: np.ndarray
     depth: np.ndarray
@@ -64,9 +62,9 @@ def tree_from_parents(parent: Sequence[int]) -> Tree:
     for each in children:
         each.sort(key=lambda i: (-size[i], i))
     order = _post_order(down[0], children)
-    nodes, slot = _levels(parent, depth)
+    nodes = _rows(depth)
     path = np.array([paths[i] + [i] * (depth.max() - depth[i]) for i in range(d)], np.int32)
-    return Tree(parent, order, nodes, slot, _places(nodes, d), path, depth, _starts(path, depth, children))
+    return Tree(parent, order, nodes, _places(nodes, d), path, depth, _starts(path, depth, children))
 
 
 def _post_order(root, children):
@@ -78,19 +76,20 @@ def _post_order(root, children):
     return np.array(order[::-1], np.int32)
 
 
-def _levels(parent, depth):
-    """`nodes` and `slot` of a `Tree`."""
+ROW = 6
+"""What a row of `nodes` costs beside its pixels, in pixels."""
+
+
+def _rows(depth):
+    """`nodes` of a `Tree`, in rows as wide as makes the whole table cheapest: depths differ much in their pixels."""
     levels = [np.flatnonzero(depth == k) for k in range(depth.max(), 0, -1)]
-    width = max(map(len, levels), default=1)
-    place = np.zeros(len(parent), np.int32)
-    for level in levels:
-        place[level] = np.arange(len(level))
-    nodes = np.full((len(levels), width), len(parent), np.int32)
-    slot = np.full((len(levels), width), width, np.int32)
-    for row, level in enumerate(levels):
-        nodes[row, : len(level)] = level
-        slot[row, : len(level)] = place[parent[level]]
-    return nodes, slot
+    cost = {w: sum(-(-len(level) // w) for level in levels) * (w + ROW) for w in range(1, len(depth) + 1)}
+    width = min(cost, key=cost.get)
+    rows = [level[begin : begin + width] for level in levels for begin in range(0, len(level), width)]
+    nodes = np.full((len(rows), width), len(depth), np.int32)
+    for row, level in zip(nodes, rows, strict=True):
+        row[: len(level)] = level
+    return nodes
 
 
 def _places(nodes, d):
@@ -120,14 +119,12 @@ def stack_trees(trees: Sequence[Tree]) -> Tree:
     padded = []
     for tree in trees:
         rows, columns = tree.nodes.shape
-        grow = ((length - rows, 0), (0, width - columns))  # before the deepest level come empty ones
-        slot = np.where(tree.nodes == d, width, tree.slot)
+        grow = ((length - rows, 0), (0, width - columns))  # before the deepest row come empty ones
         nodes = np.pad(tree.nodes, grow, constant_values=d)
         padded.append(
             tree._replace(
                 nodes=nodes,
                 place=_places(nodes, d),
-                slot=np.pad(slot, grow, constant_values=width).astype(np.int32),
                 path=np.pad(tree.path, ((0, 0), (0, reach - tree.path.shape[1])), mode="edge"),
             )
         )

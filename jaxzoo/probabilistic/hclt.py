@@ -5,7 +5,7 @@ Every pixel i has a latent z_i in 1..h, and the latents form a tree:
     p(x) = sum over z of p(z_root) prod_i p(z_i | z_parent(i)) p(x_i | z_i)
 
 As a circuit it has sum units over z_i, product units over children and categorical leaves; one pass from the leaves up
-gives the probability of what was observed, all else being summed out. Messages go level by level, in batches, and are
+gives the probability of what was observed, all else being summed out. Messages go depth by depth, in batches, and are
 logarithms.
 
 Source: Liu, Mandt, Van den Broeck, "Lossless Compression with Probabilistic Circuits" (arXiv 2111.11632), Sec. 5.
@@ -100,7 +100,7 @@ def message(transition, b):
 
 
 def upward(tree: Tree, params: HCLT, leaf):
-    """One pass over the circuit, all pixels of a depth at once.
+    """One pass over the circuit, many pixels of a depth at once.
 
         b_i(z) = E_i(z) prod over children c of m_c(z),   m_i(u) = sum_z A_i(u, z) b_i(z)
 
@@ -113,22 +113,20 @@ def upward(tree: Tree, params: HCLT, leaf):
       `(log p, incoming [d, h], outgoing [d, h])`: the sum of the logarithms of the messages that each pixel gets, and
       the message that it sends; that of the root has no meaning.
     """
-    nodes, slot = jnp.asarray(tree.nodes), jnp.asarray(tree.slot)
-    (d, h), width, root = leaf.shape, nodes.shape[1], tree.order[-1]
-    there = jnp.minimum(nodes, d - 1)  # where there is no node, anything will do: its message goes nowhere
+    (d, h), nodes, root = leaf.shape, jnp.asarray(tree.nodes), tree.order[-1]
+    # Where a row has no pixel, any other's leaf will do: it reads from row d, which stays 0, and tells row d + 1.
+    there = jnp.minimum(nodes, d - 1)
+    above = jnp.where(nodes < d, jnp.asarray(tree.parent)[there], d + 1)
 
-    def level(incoming, at):
-        leaf, transition, slot = at
-        m = message(transition, leaf + incoming)
-        # Places as a 0/1 matrix: on CPU a scatter's derivative costs more than the product.
-        to = (slot[None] == jnp.arange(width)[:, None]).astype(m.dtype)  # [w, w]
-        return to @ m, (incoming, m)
+    def row(incoming, at):
+        node, above, leaf, transition = at
+        m = message(transition, leaf + incoming[node])
+        return incoming.at[above].add(m), m
 
-    last, messages = jax.lax.scan(
-        level, jnp.zeros((width, h), leaf.dtype), (leaf[there], params.transition[there], slot)
-    )
-    incoming, outgoing = (jnp.concatenate([m.reshape(-1, h), last[:1]])[jnp.asarray(tree.place)] for m in messages)
-    return jax.nn.logsumexp(jnp.log(params.root) + leaf[root] + last[0]), incoming, outgoing
+    rows = (nodes, above, leaf[there], params.transition[there])
+    incoming, outgoing = jax.lax.scan(row, jnp.zeros((d + 2, h), leaf.dtype), rows)
+    outgoing = jnp.concatenate([outgoing.reshape(-1, h), incoming[d : d + 1]])[jnp.asarray(tree.place)]
+    return jax.nn.logsumexp(jnp.log(params.root) + leaf[root] + incoming[root]), incoming[:d], outgoing
 
 
 def hclt_loglik(tree: Tree, params: HCLT, x, observed=None):

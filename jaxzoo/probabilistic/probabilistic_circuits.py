@@ -106,7 +106,7 @@ def relative(logarithms):
 
 
 def naive_conditional(circuit: Circuit, x, observed, i):
-    """The same from the whole circuit, every message evaluated again, all pixels of a depth at once.
+    """The same from the whole circuit, every message evaluated again, many pixels of a depth at once.
 
     Args:
       circuit: ready for coding.

@@ -90,11 +90,11 @@ def test_tables_of_a_tree():
     for below in subtree.values():  # in post-order a subtree is one stretch
         ranks = sorted(rank[below])
         assert ranks == list(range(ranks[0], ranks[0] + len(ranks)))
-    levels = [row[row < 8].tolist() for row in tree.nodes]
-    assert sorted(itertools.chain(*levels)) == [0, 1, 2, 4, 5, 6, 7]
-    for row, level in enumerate(levels):
-        above = levels[row + 1] if row + 1 < len(levels) else [3]
-        assert [above[s] for s in tree.slot[row][: len(level)]] == [PARENT[i] for i in level]
+    rows = [row[row < 8] for row in tree.nodes]
+    assert sorted(itertools.chain(*rows)) == [0, 1, 2, 4, 5, 6, 7]
+    assert all(np.ptp(tree.depth[row]) == 0 for row in rows)
+    assert all((np.diff(tree.depth[np.concatenate(rows)]) <= 0).tolist())
+    np.testing.assert_array_equal(np.append(tree.nodes.ravel(), 3)[tree.place], range(8))
 
 
 @pytest.mark.parametrize("parent", [[-1, -1], [1, 0, -1], [0, 5, -1], [0, 0]])
