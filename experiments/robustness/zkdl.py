@@ -4,16 +4,18 @@ Claimed: a step of training can be proved correct in zero knowledge, ReLU and ro
 layers and steps stacked the proof hardly grows with depth; the prover's work is about linear in the parameters; and
 training in fixed point costs no accuracy.
 
-Three parts: proofs of steps of networks of growing depth and width, layer by layer beside; honest and forged proofs;
-training in integers against float32.
+Three parts: proofs by depth and width, layer by layer beside; honest and forged proofs; integer and float training.
 
-What came out: TODO, in about 3 minutes on two cores.
+What came out: all that this size can check, in about 3 minutes on two cores. Stacking spares the sumchecks' factor of
+depth, not the prover's time (1.2 s at 8 layers, 1.8 s layer by layer); most of a stacked proof is commitments. The
+exponents, 0.54 and 0.15, are low as fixed costs and the batch's share count here: they bear out bounds, not rates.
+Integers lose half a point. zkReLU commits to 1.8 % of the bits that decomposing every product would take.
 
 Simplified against the paper: a field of 2^61 and a toy group of 67 bits for its elliptic curve: the algebra is real,
-the security is not (below 30 bits). Small square networks, no GPU, 8 bits after the point for its 16. Sumchecks are
-hidden by commitments to their rounds, not by a masking polynomial. The preset `paper` has 8 layers of 1024, about the
-paper's 10 million parameters, 24 bits of which 16 after the point, and reads CIFAR-10 as grey images of 1024 pixels,
-with the same toy group; it takes about 19 GB of memory.
+the security is not (below 30 bits). Small square networks, no GPU, 8 bits after the point for its 16; ranges of data
+and first weights are assumed; sumchecks are hidden by commitments to their rounds, not by a masking polynomial. The
+preset `paper` has 8 layers of 1024, near its 10 million parameters, with 24 bits, 16 after the point, on grey CIFAR-10
+of 1024 pixels, in the toy group; it takes about 19 GB of memory.
 """
 
 import dataclasses
