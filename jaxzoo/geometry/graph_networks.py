@@ -30,7 +30,7 @@ def gin_layer(params, h, a):
     return jnp.tanh(mixed @ params["kernel"] + params["bias"][None])
 
 
-def gin(*, width=32, layers=3, outputs=10, ids=False):
+def gin(*, width=32, layers=3, outputs=10, ids=False, eps=0.0):
     """GIN on degrees, with a sum over nodes, a linear layer and a tanh at the end.
 
     Args:
@@ -38,6 +38,8 @@ def gin(*, width=32, layers=3, outputs=10, ids=False):
       layers: how many.
       outputs: size of the output.
       ids: append to a node's degree its place in the matrix, one-hot; then the network depends on the labelling.
+      eps: where the layers' eps begin. At 0 a node counts for itself as a neighbour does, so a layer sees A + I alone:
+        averaged over frames it can't tell K3,3 from the prism, although it has ids.
 
     Returns:
       A `Model` [n, n] -> [outputs].
@@ -61,7 +63,7 @@ def gin(*, width=32, layers=3, outputs=10, ids=False):
         if ids:
             h = jnp.concatenate([h, jnp.eye(n) * present], axis=1)
         for layer in params["layers"]:
-            h = gin_layer(layer, h, a)
+            h = gin_layer(layer | {"eps": layer["eps"] + eps}, h, a)
         pooled = (h * present).sum(0)
         return jnp.tanh(pooled @ params["out"]["kernel"] + params["out"]["bias"])
 

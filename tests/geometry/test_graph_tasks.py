@@ -6,6 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from jaxzoo.geometry.frame_averaging import members_average
 from jaxzoo.geometry.graph_networks import gin, gin_layer, matrix_mlp
 from jaxzoo.geometry.graph_tasks import atlas_matrices, graph_task, order_data, shuffled, tell_apart
 from jaxzoo.geometry.spectral_sort import frame_members, pad
@@ -28,7 +29,7 @@ def test_a_layer_sums_over_neighbours():
 
 def test_weights_are_uniform_within_the_root_of_the_inputs_and_all_differ():
     def init(key, x):
-        return {"a": {"kernel": x, "bias": jnp.ones(4)}, "factor": {"kernel": x}, "scale": jnp.ones(())}
+        return {"a": {"kernel": x, "bias": jnp.ones(40)}, "factor": {"kernel": x}, "scale": jnp.ones(())}
 
     model = uniform_init(Model(init, None), small=("factor",))
     params = model.init(jax.random.key(0), jnp.ones((16, 4000)))
@@ -37,7 +38,9 @@ def test_weights_are_uniform_within_the_root_of_the_inputs_and_all_differ():
     np.testing.assert_allclose(w.std(), 0.25 / 3**0.5, rtol=0.02)
     assert 0.249e-3 < jnp.abs(params["factor"]["kernel"]).max() <= 0.25e-3
     assert abs(np.corrcoef(w.ravel(), params["factor"]["kernel"].ravel())[0, 1]) < 0.02
-    assert not params["a"]["bias"].any()
+    bias = params["a"]["bias"]
+    assert jnp.abs(bias).max() <= 0.25
+    assert bias.std() > 0.05
     assert params["scale"] == 0
 
 
@@ -77,6 +80,19 @@ def test_networks_tell_apart_what_they_can():
     assert found["mlp"]["unresolved"] == 0
     assert found["mlp"]["moved"] < 1e-6
     assert found["mlp"]["moved random"] > 1e-3
+
+
+def test_with_eps_0_a_network_with_ids_cannot_tell_the_utility_graph_from_the_prism():
+    graphs = [nx.complete_bipartite_graph(3, 3), nx.circular_ladder_graph(3)]
+    members = frame_members([nx.to_numpy_array(each, dtype=np.uint8) for each in graphs], 6)
+    far = []
+    for eps in (0.0, 0.5):
+        network = gin(width=8, ids=True, eps=eps)
+        params = network.init(jax.random.key(0), members.matrices[0])
+        y = members_average(network.apply, members.graph, 2)(params, jnp.asarray(members.matrices))
+        far.append(jnp.linalg.norm(y[0] - y[1]))
+    assert far[0] < 1e-5
+    assert far[1] > 1e-3
 
 
 @pytest.fixture(scope="module")
