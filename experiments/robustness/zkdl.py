@@ -4,8 +4,6 @@ Claimed: a step of training can be proved correct in zero knowledge, ReLU and ro
 layers and steps stacked the proof hardly grows with depth; the prover's work is about linear in the parameters; and
 training in fixed point costs no accuracy.
 
-Three parts: proofs by depth and width, layer by layer beside; honest and forged proofs; integer and float training.
-
 What came out: all that this size can check, in about 3 minutes on two cores. Stacking spares the sumchecks' factor of
 depth, not the prover's time (1.2 s at 8 layers, 1.8 s layer by layer); most of a stacked proof is commitments. The
 exponents, 0.54 and 0.15, are low as fixed costs and the batch's share count here: they bear out bounds, not rates.
