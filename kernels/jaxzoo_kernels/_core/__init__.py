@@ -19,7 +19,8 @@ every order of forward and reverse mode, `vmap`, `remat` and `linear_transpose` 
   the static params; `implementation` is a param that the rules must pass on, but `xla` and the kernels never see it.
 - `xla_cpu` is another lax function of the same result for cpu alone, where the fast form there is slow elsewhere.
 - `kernels` maps an implementation's name to "module:attribute" of a `Kernel(run, refuse, blocks)`. The module is
-  imported when a program is lowered for that platform, never before. Order is preference. Names: `PLATFORMS`.
+  imported when a program is lowered for that platform, never before. Order is preference. Names: `PLATFORMS`. A
+  kernel with `named_alone` is taken where `implementation` names it, never by itself: it has yet to run there.
   None for an address accepts the name and runs the lax function: for a tangent whose transpose has a kernel.
 - `jvp(primals, tangents, **params) -> (outputs, tangents)`: a tangent is None where it is a symbolic zero, in and out.
 - `transpose(cotangents, operands, **params) -> cotangents of operands`: cotangents are arrays, zeros for an output that

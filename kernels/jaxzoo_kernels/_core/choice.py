@@ -17,11 +17,14 @@ class Kernel(NamedTuple):
         run: `run(*operands, **params) -> list of arrays`, traceable.
         refuse: `refuse(*avals, **params) -> str | None`, why these operands or params can't run, or None.
         blocks: `blocks(*avals, **params) -> dict[str, int]`, the block sizes chosen for these shapes.
+        named_alone: True for a kernel that has not run on its platform yet: it is taken where it is named, never by
+            itself.
     """
 
     run: Callable[..., Any]
     refuse: Callable[..., str | None]
     blocks: Callable[..., dict[str, int]]
+    named_alone: bool = False
 
 
 def load(address: str) -> Kernel | str:
@@ -53,6 +56,7 @@ def choose(op: str, kernels: Mapping[str, str | None], platform: str, implementa
             raise NotImplementedError(f"{op}: implementation={implementation!r} can't run: {reason}")
         return implementation
     for name, address in kernels.items():
-        if address and PLATFORMS[name] == platform and refusal(address, avals, params) is None:
+        able = address and PLATFORMS[name] == platform and refusal(address, avals, params) is None
+        if able and not load(address).named_alone:
             return name
     return "xla"

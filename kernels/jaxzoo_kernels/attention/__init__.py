@@ -64,7 +64,8 @@ def attention(
         normalize: False leaves out the division: o_i = sigmoid(gate_i) * sum_j exp(x_ij) v_j, in float32. It overflows
             for logits above 88; partial results are merged more safely by their lse.
         implementation: None takes the best for each platform the program is compiled for; "xla", "cudnn", "pallas_gpu",
-            "pallas_tpu" take that one or raise.
+            "pallas_tpu" take that one or raise. "pallas_gpu" (Hopper, forward alone) is never taken by itself, and has
+            to be named until it has run on a GPU.
 
     Returns:
         o: [..., t, h, d_v], q's dtype. With return_lse, a pair of it and lse: [..., t, h], float32 (float64 for

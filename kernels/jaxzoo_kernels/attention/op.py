@@ -115,6 +115,7 @@ forward = Op(
     operations=_operations(1, 1),
     kernels={
         "cudnn": "jaxzoo_kernels.attention.cudnn:forward",
+        "pallas_gpu": "jaxzoo_kernels.attention.gpu:forward",
         "pallas_tpu": "jaxzoo_kernels.attention.tpu:forward",
     },
     jvp=_forward_jvp,
