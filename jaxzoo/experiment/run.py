@@ -208,6 +208,9 @@ def as_results(returned: Any, seeds: int) -> dict[str, np.ndarray]:
 def publish(finished: Finished, head: Head, results: Path) -> Path:
     """Copies the record and the figure of a default run to where the committed ones are.
 
+    The command in it becomes the one that anybody would give: options such as `--out` have no bearing on the result, and
+    name folders of one machine.
+
     Args:
       finished: a run with the preset "default", its settings unchanged, and key 0.
       head: of its experiment.
@@ -225,6 +228,6 @@ def publish(finished: Finished, head: Head, results: Path) -> Path:
         raise ContractError("publish: expected a run of the preset default with its own settings and key 0")
     target = Path(results) / head.field / f"{head.slug}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
-    record.write(target, made)
+    record.write(target, made | {"command": f"jaxzoo run {head.slug} --publish"})
     shutil.copyfile(finished.folder / "figure.png", target.with_suffix(".png"))
     return target

@@ -201,7 +201,8 @@ def test_only_a_default_run_is_published(experiment, tmp_path):
     finished = default(head, tmp_path / "runs")
     path = publish(finished, head, tmp_path / "results")
     assert path == tmp_path / "results" / "tests" / "noise.json"
-    assert record.read(path) == finished.record
+    command = f"jaxzoo run {head.slug} --publish"  # and not with folders of this machine
+    assert record.read(path) == finished.record | {"command": command}
     assert path.with_suffix(".png").exists()
     other = default(head, tmp_path / "runs", key=1)
     with pytest.raises(ContractError, match="publish"):
