@@ -192,6 +192,6 @@ def graph_task(network, *, members, rate, trained=None):
             return {"accuracy": right[:, trained or 0 :].mean()}
 
         loss = optax.losses.softmax_cross_entropy_with_integer_labels
-        return supervised(model, loss, sampler, optax.adam(rate), evaluate=evaluate)
+        return supervised(model, loss, sampler, optax.flatten(optax.adam(rate)), evaluate=evaluate)
 
     return on_data(make)

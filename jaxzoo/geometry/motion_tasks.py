@@ -60,7 +60,8 @@ def body_task(model, *, batch, rate):
             tests = data["test"][1].shape[0]
             return {"test": errors[:tests].mean(), "valid": errors[tests:].mean()}
 
-        return supervised(model, squared_error, sampler, optax.adam(rate), evaluate=evaluate)
+        optimizer = optax.flatten(optax.adam(rate))  # on one vector there is less to compile
+        return supervised(model, squared_error, sampler, optimizer, evaluate=evaluate)
 
     return on_data(make)
 
@@ -106,6 +107,7 @@ def cloud_task(model, *, batch, rate):
                 "not turned": error(rotated, turn(aligned, turns)).mean(),
             }
 
-        return supervised(model, unoriented_error, sampler, optax.adam(rate), evaluate=evaluate, stochastic=True)
+        optimizer = optax.flatten(optax.adam(rate))
+        return supervised(model, unoriented_error, sampler, optimizer, evaluate=evaluate, stochastic=True)
 
     return on_data(make)
