@@ -11,12 +11,13 @@ decay parametrised in discrete time, against ConvLSTM.
 
 What came out, in about 4 minutes on two cores: after 64 frames HiPPO recalls the digit with a third of the error of
 ConvLSTM and of the discrete form, both of which return the mean image; after 8 frames all do about as well. A random
-spectrum with the same time steps does as well as HiPPO's: what counts here is the time scale. The rollout claim (C1a)
-is inconclusive, with a ratio near 1: over the first 16 frames ConvS5 follows the digit (0.09 against 0.15), then it
-drifts to sharp pictures at wrong places, and ConvLSTM gives a blur after the third frame, which squared error at a
-long distance prefers. Longer training (500 to 800 updates) and other rates (1e-3 to 1e-2) did not change that on held-
-out digits. That 3x3 kernels beat 1x1 (C3) holds in every seed, by 2 % to 63 %, too little to be sure of: the 3x3
-kernels of encoder and decoder move a glyph as well, and ConvS5's own error varies between seeds.
+spectrum with the same time steps does as well as HiPPO's: what counts here seems to be the time scale. The rollout
+claim (C1a) is inconclusive, with a ratio near 1: over the first 16 frames ConvS5 follows the digit (0.09 against
+0.15), then it drifts to sharp pictures at wrong places, and ConvLSTM gives a blur after the third frame, which squared
+error at a long distance prefers. On held-out digits, one seed each, neither 500 or 800 updates nor rates of 1e-3 to
+1e-2 changed that; much longer training was not tried. That 3x3 kernels beat 1x1 (C3) holds in every seed, by 2 % to 63
+%, and the seeds differ too much to be sure of more; encoder and decoder keep their 3x3 kernels, which can move a glyph
+too.
 
 "The program has no loop over frames" is a statement about the program that JAX traces: the recurrence is one operation
 in it. On CPU that operation is itself a compiled loop over time; a parallel scan it is on other platforms.
@@ -26,9 +27,9 @@ some hundred updates, 3 seeds, and squared error in the place of FVD and PSNR. E
 two rates, 1e-3 (the paper's) and 3e-3, on digits held out of training with another key: by the rollout error of C1,
 the pixelwise one by that of C3. On recall all have the one rate 3e-3, untuned. A pixelwise model has a sixth of the
 parameters. Every bounce has a period that divides 12 frames, less than the context, so that repetition would do.
-Generation clips its frames where the paper has a tanh (`clip_pixels`). The preset `paper` has the sizes of Moving-
-MNIST and reads clips_train.npy and clips_test.npy, uint8 [n, t, 64, 64], from the data folder. An update there takes
-about 34 GB of memory beside the clips, since it gathers the gradients of 8 clips one by one.
+Generation clips its frames where the paper has a tanh (`clip_pixels`). The preset `paper` has the sizes of
+Moving-MNIST and reads clips_train.npy and clips_test.npy, uint8 [n, t, 64, 64], from the data folder. An update there
+takes about 18 GB of memory beside the clips, since it gathers the gradients of 8 clips one by one.
 """
 
 import dataclasses
