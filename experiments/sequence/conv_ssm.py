@@ -10,7 +10,7 @@ is asked for at its end, 64 frames or 8 later: ConvS5 that begins with HiPPO's s
 decay parametrised in discrete time, against ConvLSTM.
 
 What came out, in about 4 minutes on two cores: after 64 frames HiPPO recalls the digit with a third of the error of
-ConvLSTM and of the discrete form, both of which return the mean image; after 8 frames all do about as well. A random
+ConvLSTM and of the discrete form, both no better than the mean image; after 8 frames all do about as well. A random
 spectrum with the same time steps does as well as HiPPO's: what counts here seems to be the time scale. The rollout
 claim (C1a) is inconclusive, with a ratio near 1: over the first 16 frames ConvS5 follows the digit (0.09 against
 0.15), then it drifts to sharp pictures at wrong places, and ConvLSTM gives a blur after the third frame, which squared
