@@ -4,7 +4,15 @@ Claimed: a probabilistic circuit compresses images about as well as neural compr
 code is as short as the likelihood says, for single images too, with no bits-back; conditionals along paths of a tree
 cost O(log(D) |p|) and not O(D |p|); and as the prior of an integer flow it makes that better.
 
-WHAT CAME OUT
+What came out, in about 3 minutes on two cores: circuits of H = 8 or 16, which validation chose, need 2.07 bits per
+dimension of held-out digits, less than independent pixels (2.43) and zlib, bz2 and lzma (2.83 at best). Over a Chow-Liu
+tree without latents they gain 0.125, short of the 0.15 that was asked for: with its pseudocount chosen on validation
+images, as here, that tree is a stronger baseline (2.20), and H = 32 over-fits. Files are as long as they should be, in
+all and by the image; bits-back pays more for single ones. Partial evaluation is exact, 10 times as fast at 64 pixels,
+48 times at 256; counted in edges of the tree that are visited, 20 and 62 times. In the place of an integer flow's prior
+the circuit gains 0.36, but the flow has no part in that: with the biased derivative of rounding its couplings only ever
+made worse what its prior could do with the plain pixels, so that validation chose flows that move one value in a
+thousand; and circuits on the plain pixels are better still. Larger and smaller steps of the networks were tried.
 
 Simplified against the paper: 8x8 digits with 17 levels and glyphs of 16x16 for MNIST and its kin, each seed with a
 split of its own; a flow of small dense networks. The preset `paper` reads MNIST from the data folder, and CIFAR-10 for
