@@ -95,6 +95,17 @@ def test_with_eps_0_a_network_with_ids_cannot_tell_the_utility_graph_from_the_pr
     assert far[1] > 1e-3
 
 
+def test_with_one_random_member_a_graph_is_told_apart_from_itself():
+    """So a test of separation with one random member, as in the official code, can't tell that from separation."""
+    prism = nx.to_numpy_array(nx.circular_ladder_graph(3), dtype=np.uint8)
+    members = frame_members([prism], 6)
+    network = gin(ids=True)
+    params = network.init(jax.random.key(0), members.matrices[0])
+    y = jax.vmap(network.apply, (None, 0))(params, jnp.asarray(members.matrices))
+    assert members.count[0] > 1
+    assert jnp.linalg.norm(y[1:] - y[:1], axis=1).max() > 1e-3
+
+
 @pytest.fixture(scope="module")
 def pair():
     graphs = [atlas_matrices()[k] for k in wl_pairs(atlas_matrices())[0]]
