@@ -10,6 +10,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxzoo.ops.norms import accumulator
@@ -71,11 +72,12 @@ def _by_products(x, w, stride, padding, dilation, groups):
     (kh, kw, _, o), c = w.shape, x.shape[-1]
     height = outputs(x.shape[1], kh, stride[0], dilation[0])
     width = outputs(x.shape[2], kw, stride[1], dilation[1])
+    if groups == c == o:
+        return _depthwise(x, w, (height, width), stride, dilation)
     columns = [tap(x, 2, v * dilation[1], width, stride[1]) for v in range(kw)]  # kw of [b, h, w', c]
     patches = jnp.stack(columns, -2)  # [b, h, w', kw, c]
     rows = [tap(patches, 1, u * dilation[0], height, stride[0]) for u in range(kh)]  # kh of [b, h', w', kw, c]
-    product = _depthwise if groups == c == o else _grouped
-    y = sum(product(row, kernel, groups) for row, kernel in zip(rows, w, strict=True))
+    y = sum(_grouped(row, kernel, groups) for row, kernel in zip(rows, w, strict=True))
     return y.astype(x.dtype)
 
 
@@ -91,10 +93,17 @@ def _grouped(row, kernel, groups):
     return y.reshape(*places, -1)
 
 
-def _depthwise(row, kernel, groups):
-    """As `_grouped` with one channel in and out of each group: products that fuse, where matrices would be 1 wide."""
-    dtype = accumulator(row.dtype)
-    return (row.astype(dtype) * kernel.reshape(1, 1, 1, *kernel.shape[::2]).astype(dtype)).sum(-2)
+def _depthwise(x, w, size, stride, dilation):
+    """Of a padded x, one channel in and out of each group: a sum of shifted copies, which is one pass over the result.
+
+    Matrices would be 1 wide, and patches are written out: 10 to 30 times slower for 3x3 kernels.
+    """
+    dtype = accumulator(x.dtype)
+    y = 0
+    for u, v in np.ndindex(w.shape[:2]):
+        shifted = tap(tap(x, 1, u * dilation[0], size[0], stride[0]), 2, v * dilation[1], size[1], stride[1])
+        y = y + shifted.astype(dtype) * w[u, v].astype(dtype)[None, None]  # [b, h', w', c] times [1, 1, 1, c]
+    return y.astype(x.dtype)
 
 
 def _check(x, w, rank, groups):
