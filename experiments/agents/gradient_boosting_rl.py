@@ -285,8 +285,8 @@ def boosted(config, x, y):
 def supervised_check(config, runner):
     """Accuracy of the same trees as a classifier, on sets that everybody knows."""
     results = {}
-    for name, (train, test) in {"digits": (1297, 500), "breast_cancer": (419, 150)}.items():
-        whole = getattr(data, name)()
+    sets = {"digits": (data.digits(), 1297, 500), "breast_cancer": (data.breast_cancer(), 419, 150)}
+    for name, (whole, train, test) in sets.items():
         x, y = (
             jnp.asarray(whole.x.reshape(len(whole.x), -1)),
             jnp.asarray(np.eye(whole.y.max() + 1)[whole.y], jnp.float32),
