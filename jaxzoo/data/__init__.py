@@ -28,6 +28,7 @@ from jaxzoo.data.text import (
     text_file,
     words,
 )
+from jaxzoo.data.uci_har import uci_har
 
 _NEEDS_JAX = {
     "all_windows": "sampling",
@@ -86,6 +87,7 @@ __all__ = [
     "statsmodels_table",
     "sunspots",
     "text_file",
+    "uci_har",
     "wine",
     "words",
     *_NEEDS_JAX,

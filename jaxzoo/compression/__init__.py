@@ -1,0 +1,1 @@
+"""Smaller networks: pruning, quantisation, factors and distillation."""
