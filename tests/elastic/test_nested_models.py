@@ -1,5 +1,7 @@
 """Networks that can be cut: every sub-network against the dense network of its parameters."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ MODELS = {
 }
 
 
+@cache
 def case(name):
     """A network with other norms and biases than the initial ones, and an example."""
     model, x = MODELS[name]
@@ -102,9 +105,9 @@ def test_exits_are_the_sub_networks_of_every_depth(name):
 
 def test_many_sub_networks_at_once_are_those_one_by_one():
     model, params, x = case("mlp")
-    apply = nested(model.apply, model.dims)
+    apply = jax.jit(nested(model.apply, model.dims))
     shapes = jnp.array([[2, 1], [3, 3], [6, 2]])
-    together = jax.vmap(lambda s: apply(params, x, *s))(shapes)
+    together = jax.jit(jax.vmap(lambda s: apply(params, x, *s)))(shapes)
     for shape, y in zip(shapes, together, strict=True):
         np.testing.assert_allclose(y, apply(params, x, *shape), atol=1e-6, rtol=1e-6)
 

@@ -1,5 +1,7 @@
 """SortedNet's update, grid and selection, and the schemes that it is compared with."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ LABELS = jnp.array([0, 2, 1, 1, 0])
 GRID = sn.depth_width_grid((2, 4), (1, 2))
 
 
+@cache
 def start():
     return jax.jit(MODEL.init)(jax.random.key(0))
 
@@ -60,10 +63,10 @@ def test_copies_of_a_sub_network_are_one():
 def test_an_update_is_a_step_on_the_accumulated_gradient():
     active, optimizer = stacked((2, 1), (4, 2)), optax.sgd(0.1)
     loss = sn.accumulate(MODEL.apply, mean_cross_entropy)
-    update = sn.sortednet_update(loss, lambda key: active, optimizer)
+    update = jax.jit(sn.sortednet_update(loss, lambda key: active, optimizer))
     params, _, value = update(start(), optimizer.init(start()), jax.random.key(0), X, LABELS)
     close(params, jax.tree.map(lambda p, g: p - 0.1 * g, start(), gradient((2, 1), (4, 2))))
-    np.testing.assert_allclose(value, loss(start(), active, X, LABELS), rtol=1e-6)
+    np.testing.assert_allclose(value, jax.jit(loss)(start(), active, X, LABELS), rtol=1e-6)
 
 
 def test_the_grid_is_every_width_and_depth():
@@ -138,9 +141,8 @@ def test_a_line_goes_from_one_network_to_the_other_with_the_width():
     ends = start(), jax.tree.map(lambda p: p + 0.1, start())
     active = prefix(MODEL.dims, 1, 2)
     mixed = jax.tree.map(lambda p, q: 0.25 * p + 0.75 * q, *ends)
-    np.testing.assert_allclose(
-        on_a_line(MODEL.apply)(ends, X[0], active), MODEL.apply(mixed, X[0], active), rtol=1e-5, atol=1e-6
-    )
+    got, expected = jax.jit(on_a_line(MODEL.apply))(ends, X[0], active), jax.jit(MODEL.apply)(mixed, X[0], active)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def rule(n, unsorted=False, distil=0.0):
@@ -161,8 +163,10 @@ def test_random_subsets_are_another_training_of_the_same_program():
     task = nested_task(MODEL, GRID, jnp.ones(4), lambda key: (X, LABELS))
     update = jax.jit(task.update)
 
+    init = jax.jit(task.init)
+
     def step(unsorted):
-        return update(task.init(jax.random.key(0), rule(2, unsorted)), jax.random.key(3))[0].params
+        return update(init(jax.random.key(0), rule(2, unsorted)), jax.random.key(3))[0].params
 
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (step(True), step(False))), strict=True)]
     assert max(moved) > 1e-3
@@ -173,8 +177,8 @@ def test_scores_of_the_grid_are_those_of_its_networks():
     score = accuracy(X, LABELS)
     got = jax.jit(lambda p: grid_scores(MODEL.exits, p, MODEL.dims, (2, 4), score))(start())
     active = stacked(*GRID.tolist())
-    np.testing.assert_allclose(got.ravel(), subset_accuracy(MODEL, start(), active, X, LABELS))
-    apply = jax.vmap(nested(MODEL.apply, MODEL.dims), (None, 0, None, None))
+    np.testing.assert_allclose(got.ravel(), jax.jit(partial(subset_accuracy, MODEL))(start(), active, X, LABELS))
+    apply = jax.jit(jax.vmap(nested(MODEL.apply, MODEL.dims), (None, 0, None, None)))
     for (w, l), value in zip(GRID.tolist(), got.ravel(), strict=True):
         np.testing.assert_allclose(value, (apply(start(), X, w, l).argmax(1) == LABELS).mean())
 
@@ -184,7 +188,7 @@ def test_losses_of_sequences_are_their_mean_cross_entropies():
     params = jax.jit(model.init)(jax.random.key(0))
     tokens = jax.random.randint(jax.random.key(1), (3, 5), 0, 5)
     x, y = tokens[:, :-1], tokens[:, 1:]
-    got = grid_scores(model.exits, params, model.dims, (1, 2), negative_loss(x, y))
-    logits = jax.vmap(nested(model.apply, model.dims), (None, 0, None, None))(params, x, 1, 2)
+    got = jax.jit(lambda p: grid_scores(model.exits, p, model.dims, (1, 2), negative_loss(x, y)))(params)
+    logits = jax.jit(jax.vmap(nested(model.apply, model.dims), (None, 0, None, None)))(params, x, 1, 2)
     expected = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
     np.testing.assert_allclose(got[0, 1], -expected, rtol=1e-5)
