@@ -3,11 +3,23 @@
 Claimed: one training gives all prefixes of a network in width and depth, 160 of them, which keep 96 % of its
 performance; it beats other ways to train many networks in one, and the best of a budget needs no search.
 
-Two parts: sums of two digits by a residual MLP of 20 widths and 8 depths, in many ways of training, each with as many
-gradients of sub-networks on as many batches of 64; and a character model nested in heads and depth, which no claim
-rests on.
+Two parts: sums of two digits by a residual MLP of 20 widths and 8 depths, in many ways of training, each with 2800
+gradients of sub-networks on batches of 64; and a character model nested in heads and depth, which no claim rests on.
 
-What came out: to be written; about 2 minutes on two cores.
+What came out, in about 3 minutes on two cores: most of it not, mainly because this training is short. The whole
+network reaches 72 % where it reaches 95 % alone: three quarters of it. The fewer sub-networks share an update, the
+better: 65 % on average over the grid with one, 61 with two, 54 with four, 42 with eight; at equal gradients those are
+2800, 1400, 700 and 350 updates, and none is at its end. On key 7, four times the gradients brought the validation
+accuracy of the whole network from 84 to 88 % with one and from 77 to 86 % with four, both at a rate of 1e-2, against
+95 % alone. Four vary more over the last checkpoints because they still rise more. Against the sandwich rule the lead is
+wide, at two thirds of its products; lines of networks, of twice the parameters, do as well. Prefixes beat the best of
+20 random subsets by 8 to 37 points. In the network trained on random subsets they are 4 points behind, more than the 3
+that were allowed: that is the gain of the search, since an average random subset there is as good as the prefix.
+
+Rates from 3e-3 to 2e-2 were tried on validation data of key 7, one network each, by the mean over the grid: 2e-2 was
+the best for SortedNet (58.9 %, the highest rate tried; 56.4 at 1e-2, 53.1 at 6e-3, 47.0 at 3e-3), 1e-2 for one
+sub-network an update and for lines, 3e-3 for the sandwich (down to 1.5e-3), 6e-3 for the network alone (by its own
+accuracy). At 1e-2 SortedNet's whole network was a point better. Two, eight and the control took the rate of four.
 
 Simplified against the paper: an MLP of 57 080 products and a small transformer in the place of MobileNetV2, BERT and a
 7B decoder; 2800 gradients of sub-networks an arm; the n sub-networks of an update see the same batch; the text part
@@ -428,10 +440,11 @@ def plot(results, figure):
     grid, front, steps = figure.subplots(1, 3, width_ratios=(1, 1.2, 1))
     shown = 100 * results["grid sorted"].mean(0)  # [w, l]
     drawn = grid.imshow(shown, origin="lower", aspect="auto", cmap="viridis")
-    unit = int(results["costs"].shape[1] / shown.shape[1])
     figure.colorbar(drawn, ax=grid, label="test accuracy, %")
     grid.set_xticks(range(shown.shape[1]), range(1, shown.shape[1] + 1))
-    grid.set(xlabel="blocks", ylabel=f"width, in 1/{unit} of the whole", title="SortedNet, every prefix")
+    every = max(len(shown) // 5, 1)
+    grid.set_yticks(range(every - 1, len(shown), every), range(every, len(shown) + 1, every))
+    grid.set(xlabel="blocks", ylabel=f"width, in 1/{len(shown)} of the whole", title="SortedNet, every prefix")
     costs = results["costs"][0]
     arms = {
         "sorted": "SortedNet",
@@ -446,8 +459,9 @@ def plot(results, figure):
         front.plot(costs[at], scores[at], ".-" if i == 0 else "-", color=f"C{i}", label=label)
     own = probed(len(costs), results["alone"].shape[1])
     front.plot(costs[own], 100 * results["alone"].mean(0), "k^", markersize=5, label="alone, 1/4 of the updates")
-    front.set(xscale="log", xlabel="products of one example", ylabel="test accuracy, %", title="Best of each cost")
-    front.legend(fontsize="small", frameon=False)
+    front.set(xscale="log", xlabel="products of one example", title="Test accuracy, best of each cost, %")
+    front.set(ylim=(0, 150), yticks=range(0, 101, 20))  # room for the legend
+    front.legend(fontsize="small", frameon=False, loc="upper left")
     for name in (name for name in results if name.startswith("checkpoints ")):
         curve = 100 * results[name]
         x = np.linspace(0, 100, curve.shape[1] + 1)[1:]
