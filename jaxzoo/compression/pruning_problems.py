@@ -54,10 +54,12 @@ def make_problem(net, sets, optimizer, dense, tune, *, batch, smoothing=0.0, var
     sample = data.sampler(*train, batch)
 
     def sampler(key):
+        if not vary:
+            x, y = sample(key)
+            return scaled(x), y
         key_batch, key_vary = jax.random.split(key)
         x, y = sample(key_batch)
-        x = scaled(x)
-        return (shifted_and_flipped(key_vary, x) if vary else x), y
+        return shifted_and_flipped(key_vary, scaled(x)), y
 
     def loss(logits, y):
         target = optax.smooth_labels(jax.nn.one_hot(y, logits.shape[-1]), smoothing)
