@@ -87,12 +87,12 @@ class Config:
     length: int = setting(32, "characters of a sequence", low=1)
     text_batch: int = setting(8, "sequences of an update", low=1)
     text_rate: float = setting(3e-3, "Adam's peak learning rate on text", low=0.0)
-    text_gradients: int = setting(600, "updates of the transformer, one sub-network each", low=1)
+    text_gradients: int = setting(600, "updates of the transformer, one sub-network each; 0 for no text part", low=0)
 
 
 PRESETS = {
     "smoke": Config(1, width=8, step=4, depth=2, gradients=80, others=(), probes=1, batch=8, checkpoints=5,
-                    held_out=(100, 100), subsets=3, features=8, heads=2, layers=2, text_gradients=5),
+                    held_out=(100, 100), subsets=3, text_gradients=0),
     "default": Config(),
     "paper": Config(images="cifar", width=16, step=1, depth=5, gradients=312_000, batch=128, rate=1e-3,
                     single_rate=1e-3, line_rate=1e-3, alone_rate=1e-3, sandwich_rate=1e-3, text="file", features=768,
@@ -106,7 +106,7 @@ SCORED = 400
 
 
 def run(config, runner):
-    return vision(config, runner) | language(config, runner)
+    return vision(config, runner) | (language(config, runner) if config.text_gradients else {})
 
 
 def network(config):
