@@ -79,8 +79,8 @@ class Config:
 
 PRESETS = {
     "smoke": Config(
-        1, sparsities=(0.8, 0.9), widths=(32,), equal=(32,), recurrent_sparsities=(0.8,), dense=40, tune=40, conv_dense=10, conv_tune=10,
-        recurrent_dense=20, recurrent_tune=20, scored=2, conv_widths=(16,), gradual_every=3,
+        1, sparsities=(0.9,), widths=(32,), equal=(32,), conv_widths=(16,), recurrent_sparsities=(0.8,), scored=2,
+        dense=30, tune=30, conv_dense=5, conv_tune=5, recurrent_dense=10, recurrent_tune=10, gradual_every=3,
     ),
     "default": Config(),
     "paper": Config(
