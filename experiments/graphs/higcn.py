@@ -18,7 +18,7 @@ and MLP keep the ones below, near their best; filters over pairs alone have a se
 
 Simplified against the paper: a planted graph of 400 nodes in the place of ten data sets. No early stop: the parameters
 of the lowest validation loss are kept. The preset `paper` reads one set in Geom-GCN's text form, by default Texas, on
-100 random splits not balanced by class, and takes about 12 MB of memory; Planetoid and Amazon sets have to be
+100 random splits not balanced by class, and takes about 9 MB of memory; Planetoid and Amazon sets have to be
 brought into that form. Graph classification is in the method, without a data set here.
 """
 

@@ -13,7 +13,7 @@ Simplified against the paper: a field of 2^61 and a toy group of 67 bits for its
 the security is not (below 30 bits). Small square networks, no GPU, 8 bits after the point for its 16; ranges of data
 and first weights are assumed; sumchecks are hidden by commitments to their rounds, not by a masking polynomial. The
 preset `paper` has 8 layers of 1024, near its 10 million parameters, with 24 bits, 16 after the point, on grey CIFAR-10
-of 1024 pixels, in the toy group; it takes about 19 GB of memory.
+of 1024 pixels, in the toy group; it takes about 15 GB of memory.
 """
 
 import dataclasses

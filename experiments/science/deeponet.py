@@ -10,10 +10,10 @@ numbers of functions; sensors, for slow and fast functions; and a reaction-diffu
 
 What came out, in 3.7 minutes on two cores that others used too: the error is 14 times smaller than the best plain
 network's, but that claim is void, for it is 13 times smaller too where y is fixed and the trunk has nothing to do
-(C1a, C1c). So the structure that counts is not, or not only, that of function and place: what is left of it with a fixed
-y is a network that ends in a product of two learned factors. The error falls by a power of -0.9 of the number of
-functions, just short of the -1 asked for; it flattens from 2000 on, where the error in training bounds it (C2a). Sensors
-and the partial equation came out as claimed.
+(C1a, C1c). So the structure that counts is not, or not only, that of function and place: what is left of it with a
+fixed y is a network that ends in a product of two learned factors. The error falls by a power of -0.9 of the number of
+functions, just short of the -1 asked for; it flattens from 2000 on, where the error in training bounds it (C2a).
+Sensors and the partial equation came out as claimed.
 
 Simplified against the paper: minibatches of 256 and 4 000 to 10 000 updates for full batches and 50 000. The preset
 `paper` has those, and takes about 21 MB of memory beside its data, 50 MB.
