@@ -361,7 +361,7 @@ CLAIMS = (
     ),
     Claim(
         id="C2d",
-        says="So it does where the integers are scaled to [-1, 1] first, as anybody would; not in the specification.",
+        says="So it does where the integers are scaled to [-1, 1] first, as anybody would; a check of ours.",
         source="Sec. 5, categorical environments",
         paper_value="better than neural networks",
         measure=lambda r: r["return plain gbrl"] - r["return plain scaled"],

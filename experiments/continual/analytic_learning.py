@@ -10,7 +10,7 @@ and the lead over replay and class means. The lead over SGD in A_AUC is void and
 random order SGD still lags 24 points in A_AUC and 19 in A_Last, 0.53 and 0.38 of its lag along the stream where at most
 0.5 was asked for. One pass in batches of 10 is too short for SGD in any order (the best of five rates on held-out
 digits: 71 % A_AUC, 84 % at the end), so only about half of that lead is forgetting. The control of C2a and C2b asks for
-less than 20 points in random order, which is stricter than the half that was planned; it was left as it stood before the
+less than 20 points in random order, stricter than the half that was planned; it was left as it stood before the
 first run, and C2h was added after a run of another key.
 
 Rates of SGD, replay and LwF, LwF's weight, and the features and metric of the class means were chosen on 297 held-out
