@@ -3,7 +3,7 @@
 A frame is a set-valued map F with F(g X) = g F(X). For the motions of d-space it is the principal axes with all choices
 of signs, 2^d elements, or the 2^(d-1) of them that don't reflect.
 
-Source: Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (arXiv 2110.03336), Sec. 3.1.
+Source: Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (arXiv 2110.03336).
 """
 
 import itertools

@@ -4,8 +4,8 @@ A group G acts on inputs and outputs. Averaging a function phi over all of G mak
 evaluations. A frame F(X) is a small subset of G that turns with the input, F(g X) = g F(X); averaging over it does the
 same, and phi loses nothing:
 
-    invariant     <phi>(X) = mean over g in F(X) of phi(g^-1 X)                                             (eq. 3)
-    equivariant   <phi>(X) = mean over g in F(X) of rho(g) phi(g^-1 X)                                      (eq. 4)
+    invariant     <phi>(X) = mean over g in F(X) of phi(g^-1 X)
+    equivariant   <phi>(X) = mean over g in F(X) of rho(g) phi(g^-1 X)
 
 For motions of space F is the principal axes with all signs (`euclidean_frames`); for relabellings of a graph it is the
 orders that sort what its Laplacian's spectrum says of the nodes (`spectral_sort`).
@@ -66,7 +66,7 @@ def mean_over(apply):
 
 
 def frame_average(apply, *, group="E", out="invariant"):
-    """Makes a function of points invariant or equivariant to a group of motions: <phi> of eqs. 3 and 4.
+    """Makes a function of points invariant or equivariant to a group of motions: <phi> as above.
 
     Args:
       apply: `apply(params, x [n, d], *vectors [..., d], **options) -> y`, one array.
@@ -174,7 +174,7 @@ def random_orders(key, present, k):
 
 
 def fa_gnn(*, width=60, layers=4):
-    """FA-GNN: a graph network of bodies whose every layer works in a frame of its own (Sec. 4.3).
+    """FA-GNN: a graph network of bodies whose every layer works in a frame of its own.
 
     Node features are width / 3 vectors. Between layers they are turned back, averaged over the frame's 8 elements and
     put into a new frame, of all nodes' vectors together; so each layer is equivariant.
@@ -214,7 +214,7 @@ def fa_gnn(*, width=60, layers=4):
 
 
 def fa_pointnet(network=None, *, group="E", random=None):
-    """FA-PointNet: unit normals of a point cloud that turn with it (Sec. 4.1).
+    """FA-PointNet: unit normals of a point cloud that turn with it.
 
     Args:
       network: a linen module [n, 3] -> [n, 3]; by default `PointNet()`.

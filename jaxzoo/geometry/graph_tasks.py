@@ -1,7 +1,7 @@
 """Telling graphs apart with random networks, and classifying them, by averages over frames or over random orders.
 
 Source: the experiments of Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (arXiv
-2110.03336), Sec. 4.2.
+2110.03336).
 """
 
 import jax

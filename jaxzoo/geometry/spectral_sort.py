@@ -2,7 +2,7 @@
 
 On the host, in float64: whether two nodes tie is a discrete question, and graphs have frames of different sizes.
 
-Source: Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (arXiv 2110.03336), Sec. 3.2.
+Source: Puny et al., "Frame Averaging for Invariant and Equivariant Network Design" (arXiv 2110.03336).
 """
 
 import itertools
