@@ -208,8 +208,8 @@ def as_results(returned: Any, seeds: int) -> dict[str, np.ndarray]:
 def publish(finished: Finished, head: Head, results: Path) -> Path:
     """Copies the record and the figure of a default run to where the committed ones are.
 
-    The command in it becomes the one that anybody would give: options such as `--out` have no bearing on the result, and
-    name folders of one machine.
+    The command in it becomes the one that anybody would give: options such as `--out` have no bearing on the result,
+    and name folders of one machine.
 
     Args:
       finished: a run with the preset "default", its settings unchanged, and key 0.
