@@ -9,13 +9,26 @@ Nine methods prune the same trained networks and train on for as many steps (Rig
 dense network on digits whose layers are small first and huge late, one of equal widths where nothing should be gained,
 a residual convolutional network, and FastGRNN on rows of pixels.
 
-What came out: TODO, in about TODO minutes on two cores.
+What came out, in about 2.6 minutes on two cores: the collapse and its cure, as claimed: at 98.5 % one layer of 65,536
+weights keeps none or one, and a minimum of 40 takes the accuracy from 12 to 92 %. Up to there global pruning is ahead of
+uniform pruning, by 2.2 points at 95 % and 3.9 at 97 %, though the intervals begin below the margin of 1.5; it is no
+worse than SNIP, Taylor, GraSP and RigL at 95 %, and at 97 % five networks are too few to tell it from RigL. It is not
+the best: the same magnitudes with the densities of ERK are 1.6 points ahead at 97 %, where global pruning is about to
+collapse, and 1 point ahead of it with the minimum at 98.5 %. The scores by gradients suffer from being taken at trained networks,
+whose gradients are nearly 0, as the specification of the comparison has it; SNIP and GraSP are meant for untrained
+ones. Gradual pruning saves 0.14 points more multiplications than one-shot pruning, less than the margin of 0.5; and
+both save far fewer, 88 %, than uniform pruning, 95 %. FastGRNN at 80 % is 2.1 points below the dense network.
 
-Simplified against the paper: small networks on digits. Batches are drawn with replacement. The gradual schedule is the
-usual cubic one and ends after 0.6 of the steps. The preset `paper` has WRN-28-8 and ResNet-32 on CIFAR-10 and FastGRNN
-on HAR-2 from the data folder, with `--net resnet-50` or `mobilenet-v1` on ImageNet in class folders, kept in memory.
-Its sparsities train side by side, which takes about 41 GB of memory. The recipe for WRN is the usual one;
-the official one for ResNet-50 is `--rate 0.1024 --momentum 0.875 --decay 7e-6 --smoothing 0.1 --batch 256`.
+All of this hangs on the first weights. With He's variance, six times the one used, magnitudes followed the numbers of
+inputs: in one network of another key global pruning led uniform by 0 to 1 points of validation accuracy at 95 and 97 %,
+and the minimum gave 29 % at 98.5 %. Nothing else was tuned, for no method: rate, decay and steps were set beforehand.
+
+Simplified against the paper: small networks on digits, one split of them for all seeds. Batches are drawn with
+replacement. The gradual schedule is the usual cubic one and ends after 0.6 of the steps. Shortcuts of ResNet-32 that
+change shape are pointwise convolutions. The preset `paper` has WRN-28-8 and ResNet-32 on CIFAR-10 and FastGRNN on HAR-2
+from the data folder, with `--config.net resnet-50` or `mobilenet-v1` on ImageNet in class folders, all kept in memory.
+Its sparsities train side by side, which takes about 41 GB of memory. The recipe for WRN is the usual one; the official
+one for ResNet-50 has rate 0.1024, momentum 0.875, decay 7e-6, smoothing 0.1, batches of 256 and 120 epochs.
 """
 
 import dataclasses
