@@ -95,7 +95,7 @@ def test_tree_without_experiments_or_results_builds(tmp_path):
     for part in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, source / part)
     (source / "results").mkdir()
-    assert not [name for name in names(build(source, tmp_path)) if "_data" in name]
+    assert not [name for name in names(build(source, tmp_path)) if "/_data/" in name]
 
 
 def test_source_archive_builds_the_same_wheel(wheel, tmp_path):
