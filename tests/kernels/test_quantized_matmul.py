@@ -218,3 +218,10 @@ def test_errors_name_the_argument(x, w, options, error, message):
     options = {"w_scale": np.ones(7), **options}
     with pytest.raises(error, match=message):
         quantized_matmul(jnp.ones((5, 24), x), jnp.ones((24, 7), w), **options)
+
+
+def test_two_int4_weights_lie_in_a_byte():
+    shapes = [((16, 64), jnp.float32), ((64, 32), jnp.int4), ((32,), jnp.float32)]
+    (op,) = explain(quantized_matmul, *(jax.ShapeDtypeStruct(*shape) for shape in shapes))
+    of_scales = 4 * (16 + 32)  # one for every row and one for every column
+    assert op.bytes == 4 * 16 * 64 + 64 * 32 // 2 + of_scales + 4 * 16 * 32

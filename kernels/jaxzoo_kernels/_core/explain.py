@@ -67,8 +67,13 @@ def _explain(eqn) -> Explanation:
         op=op.name,
         operands=tuple(a.str_short() for a in avals),
         operations=int(op.operations(*avals, **params)),
-        bytes=sum(math.prod(a.shape) * jnp.dtype(a.dtype).itemsize for a in everything),
+        bytes=sum(math.ceil(math.prod(a.shape) * _bits(a.dtype) / 8) for a in everything),
         choices=choices,
         refusals={name: reason for name, reason in refusals.items() if reason is not None},
         blocks={name: choice.load(op.kernels[name]).blocks(*avals, **params) for name in able},
     )
+
+
+def _bits(dtype) -> int:
+    """Of one element, two of int4 lying in a byte."""
+    return jnp.iinfo(dtype).bits if jnp.issubdtype(dtype, jnp.integer) else 8 * jnp.dtype(dtype).itemsize
