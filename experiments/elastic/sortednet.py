@@ -6,7 +6,7 @@ performance; it beats other ways to train many networks in one, and the best of 
 Two parts: sums of two digits by a residual MLP of 20 widths and 8 depths, in many ways of training, each with 2800
 gradients of sub-networks on batches of 64; and a character model nested in heads and depth, which no claim rests on.
 
-What came out, in about 2 minutes on two cores: most of it not, mainly because this training is short. The whole
+What came out, in 2 to 3 minutes on two cores: most of it not, mainly because this training is short. The whole
 network reaches 72 % where it reaches 95 % alone: three quarters of it. The fewer sub-networks share an update, the
 better: 65 % on average over the grid with one, 61 with two, 54 with four, 42 with eight; at equal gradients those are
 2800, 1400, 700 and 350 updates, and none is at its end. On key 7, four times the gradients brought the validation
