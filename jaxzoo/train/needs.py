@@ -1,4 +1,8 @@
-"""What a computation needs before it is run: the memory of one update, from shapes alone."""
+"""What a computation needs before it is run: the memory of one update, from shapes alone.
+
+An experiment may define `full_scale(config) -> {name: work}`, its heaviest works on blank data; a test then asks that
+those of the preset `paper` build, and that the memory which its docstring names is what they need.
+"""
 
 import math
 from collections.abc import Callable, Iterator
