@@ -51,7 +51,7 @@ class Rule:
     def back(self, t: float) -> float:
         """t -> x."""
         with np.errstate(over="ignore"):  # an interval of logarithms may reach beyond the largest float
-            return float(np.exp(self.sign * t) if self.log else self.sign * t)
+            return float(np.exp(self.sign * t) if self.log else self.sign * t) + 0.0  # no -0
 
     def verdict(self, x: np.ndarray) -> Verdict:
         """The verdict on the values x [s] of two seeds or more, all finite, positive if `log`."""

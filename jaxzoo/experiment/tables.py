@@ -81,7 +81,7 @@ def number(value: float | str | None, decimals: int | None = None) -> str:
     """A number to be read by people: to so many decimals, else to 3 significant digits."""
     if value is None:
         return "–"
-    value = float(value)
+    value = float(value) + 0.0  # no -0
     if not math.isfinite(value):
         return str(value)
     if decimals is not None and abs(value) < 1e6:

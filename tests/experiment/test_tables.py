@@ -17,6 +17,7 @@ from jaxzoo.experiment.verdict import Verdict
         ("nan", None, "nan"),
         (math.inf, 2, "inf"),
         (0, None, "0"),
+        (-0.0, None, "0"),
         (0.12345, None, "0.123"),
         (0.12345, 4, "0.1235"),
         (-12.0, 1, "-12.0"),
