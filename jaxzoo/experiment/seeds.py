@@ -86,7 +86,8 @@ def over_seeds(function: Callable, shared: tuple, stacked: tuple, *, way: str | 
         compiled = executable(jax.jit(function).lower(*shared, *take(stacked, 0)))
 
         def mapped(shared, stacked):
-            return stack([compiled(*shared, *take(stacked, s)) for s in range(n)])
+            # One at a time: several programs under way at once have waited for each other forever on two cores.
+            return stack([jax.block_until_ready(compiled(*shared, *take(stacked, s))) for s in range(n)])
     else:
         devices = {"vmap": 1, "pmap": jax.local_device_count(), "sharded": jax.device_count()}[way]
         shape = jax.eval_shape(partial(spread, devices=devices, folded=way == "pmap"), stacked)
