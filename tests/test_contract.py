@@ -18,8 +18,9 @@ from jaxzoo.experiment.run import Finished, run_experiment
 from jaxzoo.train import needs
 
 FOUND = read_all()
-CPU_SECONDS = 30.0
-"""15 s on two cores. Time of the processor, so that a busy machine fails nobody."""
+CPU_SECONDS = 45.0
+"""15 s on two cores, 30 s of the processor; half as much again since on a busy machine even that time grows: by half,
+where other programs share its caches."""
 DOCSTRING = {
     "what is claimed": r"\bclaim(s|ed)?\b",
     "what came out": r"\bc(a|o)me(s)? out\b|\bcame of it\b|\boutcome\b",
