@@ -132,5 +132,5 @@ def of_key(finished: Finished) -> dict[str, Any]:
     return {name: value for name, value in finished.record["measured"].items() if "seconds" not in name}
 
 
-def test_smoke_run_takes_less_than_15_seconds_of_two_cores(smoke):
+def test_smoke_run_is_short(smoke):
     assert smoke.cpu_seconds < CPU_SECONDS
