@@ -11,11 +11,10 @@ import optax
 
 from jaxzoo.data import graph_atlas
 from jaxzoo.geometry.frame_averaging import mean_over, members_average
-from jaxzoo.geometry.seed_data import on_data
 from jaxzoo.geometry.spectral_sort import Members, frame_members, relabelled
 from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.model import Model
-from jaxzoo.train import supervised
+from jaxzoo.train import on_data, supervised
 
 CLOSER = 1e-3
 """Outputs closer than this are the same graph to a network."""

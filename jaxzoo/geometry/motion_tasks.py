@@ -8,8 +8,7 @@ import optax
 from jaxzoo.geometry.euclidean_frames import random_rotations
 from jaxzoo.geometry.n_body import Bodies
 from jaxzoo.geometry.point_networks import unoriented_error
-from jaxzoo.geometry.seed_data import on_data
-from jaxzoo.train import supervised
+from jaxzoo.train import on_data, supervised
 
 
 def squared_error(y_hat, y):

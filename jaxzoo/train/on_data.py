@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxzoo.train import Task
+from jaxzoo.train.task import Task
 
 
 def on_data(make: Callable) -> Task:
