@@ -12,7 +12,7 @@ import optax
 
 from jaxzoo import data
 from jaxzoo.compression.pruning_study import Problem
-from jaxzoo.compression.shifted_images import shifted_and_flipped
+from jaxzoo.data.shifted_images import shifted_and_flipped
 
 
 def digit_sets():

@@ -20,8 +20,8 @@ from jaxzoo.compression.global_magnitude_pruning import (
 from jaxzoo.compression.prunable_nets import normed_mlp
 from jaxzoo.compression.pruning_problems import digit_sets, held_out, make_problem, scaled
 from jaxzoo.compression.pruning_study import RULES, find_masks, layer_counts
-from jaxzoo.compression.shifted_images import shifted_and_flipped
 from jaxzoo.data import Dataset
+from jaxzoo.data.shifted_images import shifted_and_flipped
 
 
 def weights(seed=0, scales=(1.0, 1.0, 0.05, 1.0)):
