@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxzoo.ops.norms import accumulator, affine, check_affine
+from jaxzoo.ops.norms import accumulator, check_affine
 
 
 class BatchState(NamedTuple):
@@ -67,22 +67,61 @@ def batch_norm(x, scale, bias, state, *, train, momentum=0.1, axis_name=None, ep
         weight = 1 / (state.count + 1) if momentum is None else momentum
         unbiased = var * (number / (number - 1))
         state = BatchState(_toward(state.mean, mean, weight), _toward(state.var, unbiased, weight), state.count + 1)
-    channel = (1,) * (x.ndim - 1) + (-1,)
-    y = (wide - mean.reshape(channel)) * lax.rsqrt(var.reshape(channel) + eps)
-    return affine(y, scale, bias).astype(x.dtype), state
+    factor = lax.rsqrt(var + eps)
+    factor = factor if scale is None else factor * scale
+    y = _scaled(wide, mean, factor, jnp.zeros_like(mean) if bias is None else bias.astype(wide.dtype))
+    return y.astype(x.dtype), state
 
 
 def _statistics(x, axis_name):
     """Mean [c] and biased variance [c] over all axes but the last, and the number of values behind them."""
-    axes = tuple(range(x.ndim - 1))
     number = x.size // x.shape[-1] * (1 if axis_name is None else lax.axis_size(axis_name))
     if number < 2:
         raise ValueError(
             f"x: expected at least 2 values per channel to train on, got {x.shape} with axis_name={axis_name}"
         )
-    average = (lambda v: v) if axis_name is None else (lambda v: lax.pmean(v, axis_name))
-    mean = average(x.mean(axes))
-    return mean, average(jnp.square(x - mean.reshape((1,) * len(axes) + (-1,))).mean(axes)), number
+    if axis_name is None:
+        return *_moments(x), number
+    axes = tuple(range(x.ndim - 1))
+    mean = lax.pmean(x.mean(axes), axis_name)
+    return mean, lax.pmean(jnp.square(x - _channel(mean, x)).mean(axes), axis_name), number
+
+
+# The derivatives of these two are written so that their transposes sum over the batch twice, for the gradients of scale
+# and bias, where differentiating as it stands sums five times; sums are what a batch norm costs.
+
+
+@jax.custom_jvp
+def _moments(x):
+    """Mean and biased variance over all axes but the last."""
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes)
+    return mean, jnp.square(x - _channel(mean, x)).mean(axes)
+
+
+@_moments.defjvp
+def _(primals, tangents):
+    (x,), (dx,) = primals, tangents
+    axes = tuple(range(x.ndim - 1))
+    mean, var = _moments(x)
+    return (mean, var), (dx.mean(axes), 2 * ((x - _channel(mean, x)) * dx).mean(axes))
+
+
+@jax.custom_jvp
+def _scaled(x, mean, factor, bias):
+    """(x - mean) * factor + bias by channel."""
+    return (x - _channel(mean, x)) * _channel(factor, x) + _channel(bias, x)
+
+
+@_scaled.defjvp
+def _(primals, tangents):
+    (x, mean, factor, _), (dx, dmean, dfactor, dbias) = primals, tangents
+    change = (x - _channel(mean, x)) * _channel(dfactor, x) + _channel(dbias - dmean * factor, x)
+    return _scaled(*primals), dx * _channel(factor, x) + change
+
+
+def _channel(v, x):
+    return v.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def _toward(old, new, weight):

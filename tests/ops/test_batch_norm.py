@@ -115,3 +115,28 @@ def test_what_does_not_fit_is_named():
         ops.batch_norm(x, None, None, ops.batch_state(2), train=False)
     with pytest.raises(ValueError, match=r"x: expected at least 2 values per channel to train on, got \(1, 3\)"):
         ops.batch_norm(x[:1], None, None, state, train=True)
+
+
+def test_second_derivatives_are_those_of_the_formula():
+    def formula(x, scale, bias):
+        centred = x - x.mean(0)[None]
+        return centred / jnp.sqrt(jnp.square(centred).mean(0) + 1e-5)[None] * scale[None] + bias[None]
+
+    def total(norm):
+        return lambda *a: (jnp.sin(norm(*a)) * jnp.arange(12.0).reshape(4, 3)).sum()
+
+    with jax.enable_x64(True):
+        given = tuple(v.astype(jnp.float64) for v in (draw(4, 3), SCALE, BIAS))
+        state = ops.BatchState(jnp.zeros(3), jnp.ones(3), jnp.zeros((), jnp.int32))
+        ours = total(lambda *a: ops.batch_norm(*a, state, train=True)[0])
+        got, want = (jax.jit(jax.hessian(f, (0, 1, 2)))(*given) for f in (ours, total(formula)))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11), got, want)
+
+
+def test_the_gradient_sums_over_the_batch_twice():
+    def loss(x, scale, bias):
+        return ops.batch_norm(x, scale, bias, ops.batch_state(3), train=True)[0]
+
+    _, transpose = jax.vjp(loss, draw(5, 4, 3), SCALE, BIAS)
+    sums = [eqn for eqn in jax.make_jaxpr(transpose)(draw(5, 4, 3)).eqns if eqn.primitive.name == "reduce_sum"]
+    assert len(sums) == 2
