@@ -13,6 +13,7 @@ from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, le
 from jaxzoo.data.idx import mnist_idx
 from jaxzoo.data.image_folder import image_folder
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
+from jaxzoo.data.safetensors_file import json_file, safetensors_arrays
 from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspots
 from jaxzoo.data.splitting import split, split_by_position, standardise
 from jaxzoo.data.statsmodels_tables import STATSMODELS, statsmodels_table
@@ -28,6 +29,8 @@ from jaxzoo.data.text import (
     text_file,
     words,
 )
+from jaxzoo.data.tiny_imagenet import tiny_imagenet
+from jaxzoo.data.token_file import token_file
 from jaxzoo.data.uci_har import uci_har
 
 _NEEDS_JAX = {
@@ -68,6 +71,7 @@ __all__ = [
     "graph_atlas",
     "image_folder",
     "iris",
+    "json_file",
     "karate",
     "les_miserables",
     "lfw_subset",
@@ -81,12 +85,15 @@ __all__ = [
     "pydoc_corpus",
     "pydoc_topics",
     "python_source",
+    "safetensors_arrays",
     "split",
     "split_by_position",
     "standardise",
     "statsmodels_table",
     "sunspots",
     "text_file",
+    "tiny_imagenet",
+    "token_file",
     "uci_har",
     "wine",
     "words",

@@ -60,16 +60,23 @@ def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
     )
 
 
-def _read(path: Path, side: int) -> np.ndarray:
-    """The middle [side, side, 3] of a resized picture."""
+def rgb_picture(path: Path):
+    """A picture file as a `PIL.Image` of red, green and blue; a `DataError` names one that is damaged or no picture."""
     from PIL import Image, UnidentifiedImageError  # comes with matplotlib
 
     with reading(path):
         try:
             with Image.open(path) as opened:
-                picture = opened.convert("RGB")
+                return opened.convert("RGB")
         except UnidentifiedImageError:
             raise DataError(f"{path}: expected a picture, found something else") from None
+
+
+def _read(path: Path, side: int) -> np.ndarray:
+    """The middle [side, side, 3] of a resized picture."""
+    from PIL import Image
+
+    picture = rgb_picture(path)
     width, height = picture.size
     scale = side * RESIZED / min(width, height)
     picture = picture.resize((max(side, round(width * scale)), max(side, round(height * scale))), Image.BILINEAR)
