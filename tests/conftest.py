@@ -23,6 +23,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items):
     """What shares a fixture stays in one process, with `--dist loadgroup`: a file, and a paper's smoke runs."""
     for item in items:
