@@ -15,6 +15,8 @@ the form in training, `deploy` and `apply_deployed` the merged one, which is the
 Source: Chen, Wang, Guo, Tao, "VanillaNet: the Power of Minimalism in Deep Learning" (arXiv 2305.12972).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -102,7 +104,9 @@ def init_vanillanet(key, *, channels=3, classes=1000, dims=(512, 1024, 2048, 409
     return params, state
 
 
-def apply_vanillanet(params, state, x, lam, *, strides=(2, 2, 2), train=False, shortcuts=False, dropout=0.0, key=None):
+def apply_vanillanet(
+    params, state, x, lam, *, strides=(2, 2, 2), train=False, shortcuts=False, remat=False, dropout=0.0, key=None
+):
     """Logits of the training form.
 
     Args:
@@ -112,6 +116,7 @@ def apply_vanillanet(params, state, x, lam, *, strides=(2, 2, 2), train=False, s
       strides: of the blocks.
       train: a Python bool: normalise by the batch and update the statistics.
       shortcuts: add a block's input to its output where stride and channels allow it: an ablation.
+      remat: store the inputs of blocks alone and compute the rest again in the backward pass, to save memory.
       dropout: rate before the head, in force where there is a key.
       key: of dropout.
 
@@ -120,10 +125,11 @@ def apply_vanillanet(params, state, x, lam, *, strides=(2, 2, 2), train=False, s
     """
     stem, after = params["stem"], dict(state)
     size = stem["first"]["w"].shape[0]
-    x, after["stem"] = _block(stem, state["stem"], x, lam, train=train, stride=size)
+    stored = jax.checkpoint if remat else lambda block: block
+    x, after["stem"] = stored(partial(_block, train=train, stride=size))(stem, state["stem"], x, lam)
     after["blocks"] = []
     for block, block_state, stride in zip(params["blocks"], state["blocks"], strides, strict=True):
-        y, block_state = _block(block, block_state, x, lam, train=train, pool=stride)
+        y, block_state = stored(partial(_block, train=train, pool=stride))(block, block_state, x, lam)
         x = x + y if shortcuts and y.shape == x.shape else y
         after["blocks"].append(block_state)
     x = x.mean((-3, -2))
