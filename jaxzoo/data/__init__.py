@@ -9,10 +9,13 @@ from jaxzoo.data.dataset import DataError, Dataset
 from jaxzoo.data.ett import Borders, ett_csv
 from jaxzoo.data.folder import data_folder, find_file
 from jaxzoo.data.geom_gcn import NodeGraph, geom_gcn, geom_gcn_split
+from jaxzoo.data.gnn_benchmark import gnn_benchmark
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
 from jaxzoo.data.idx import mnist_idx
 from jaxzoo.data.image_folder import image_folder
+from jaxzoo.data.number_table import edge_list
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
+from jaxzoo.data.planetoid import planetoid
 from jaxzoo.data.safetensors_file import json_file, safetensors_arrays
 from jaxzoo.data.series import co2, co2_weekly, elnino, macrodata, nile, sunspots
 from jaxzoo.data.splitting import split, split_by_position, standardise
@@ -31,6 +34,7 @@ from jaxzoo.data.text import (
 )
 from jaxzoo.data.tiny_imagenet import tiny_imagenet
 from jaxzoo.data.token_file import token_file
+from jaxzoo.data.tu import GraphSet, tu_dataset
 from jaxzoo.data.uci_har import uci_har
 
 _NEEDS_JAX = {
@@ -50,6 +54,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Graph",
+    "GraphSet",
     "NodeGraph",
     "Picture",
     "breast_cancer",
@@ -61,6 +66,7 @@ __all__ = [
     "davis",
     "diabetes",
     "digits",
+    "edge_list",
     "elnino",
     "encode",
     "ett_csv",
@@ -68,6 +74,7 @@ __all__ = [
     "florentine",
     "geom_gcn",
     "geom_gcn_split",
+    "gnn_benchmark",
     "graph_atlas",
     "image_folder",
     "iris",
@@ -82,6 +89,7 @@ __all__ = [
     "npy",
     "npz",
     "picture",
+    "planetoid",
     "pydoc_corpus",
     "pydoc_topics",
     "python_source",
@@ -94,6 +102,7 @@ __all__ = [
     "text_file",
     "tiny_imagenet",
     "token_file",
+    "tu_dataset",
     "uci_har",
     "wine",
     "words",

@@ -7,6 +7,7 @@ allocated; numpy's reader allocates first. Python objects are never loaded.
 import math
 import re
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -90,12 +91,13 @@ def npy(folder: Path, name: str) -> np.ndarray:
         return _read_array(file, path.stat().st_size, str(path))
 
 
-def npz(folder: Path, name: str) -> dict[str, np.ndarray]:
+def npz(folder: Path, name: str, *, only: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays in `folder/name`, a .npz archive as from `numpy.savez` or `numpy.savez_compressed`.
 
     Args:
       folder: the data folder, as from `data_folder`.
       name: the file, a path inside the folder with forward slashes.
+      only: names of the arrays to read; others, of Python objects even, are passed over. By default all are read.
 
     Returns:
       Name -> array, in native byte order.
@@ -109,9 +111,11 @@ def npz(folder: Path, name: str) -> dict[str, np.ndarray]:
         _check_archive(path, members)
         arrays = {}
         for member in members:
+            array = member.filename.removesuffix(".npy")
+            if only is not None and array not in only:
+                continue
             with archive.open(member) as file:
-                where = f"{path}, {member.filename!r}"
-                arrays[member.filename.removesuffix(".npy")] = _read_array(file, member.file_size, where)
+                arrays[array] = _read_array(file, member.file_size, f"{path}, {member.filename!r}")
     return arrays
 
 

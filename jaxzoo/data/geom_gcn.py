@@ -28,7 +28,7 @@ class NodeGraph(NamedTuple):
       name: what it is called here.
       licence: terms of use.
       source: who made it.
-      sha256: of the bytes of the two files.
+      sha256: of the bytes of the files.
     """
 
     x: np.ndarray
@@ -104,7 +104,8 @@ def _rows(path: Path, header: list[str]) -> list[list[str]]:
             raise DataError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
         lines = path.read_text("utf-8-sig").splitlines()
     rows = [line.split("\t") for line in lines]
-    if not rows or rows[0] != header:
+    # Film's header has the number of features in brackets.
+    if not rows or [cell.partition("(")[0] for cell in rows[0]] != header:
         raise DataError(f"{path}, line 1: expected the columns {', '.join(header)}")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header):
@@ -146,5 +147,10 @@ def _edges(path: Path, rows: list[list[str]], nodes: int) -> np.ndarray:
             raise DataError(f"{path}, line {number}: {error}") from None
         if not (edges[number - 2].min() >= 0 and edges[number - 2].max() < nodes):
             raise DataError(f"{path}, line {number}: expected two nodes of 0 to {nodes - 1}, got {row}")
+    return undirected(edges)
+
+
+def undirected(edges: np.ndarray) -> np.ndarray:
+    """[e, 2] pairs of nodes -> [e', 2] int32, each pair once, smaller node first, in sorted order and without loops."""
     edges = np.sort(edges[edges[:, 0] != edges[:, 1]], axis=1)
-    return np.unique(edges, axis=0).reshape(-1, 2)
+    return np.unique(edges, axis=0).reshape(-1, 2).astype(np.int32)

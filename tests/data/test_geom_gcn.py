@@ -27,7 +27,8 @@ def test_features_classes_and_edges(tmp_path, inside):
 
 
 def test_film_lists_positions(tmp_path):
-    write(tmp_path, [NODES[0], "0\t3,931\t0", "1\t0\t1"], [EDGES[0], "0\t1"], "film")
+    header = "node_id\tfeature(feature_amount:931)\tlabel"
+    write(tmp_path, [header, "0\t3,931\t0", "1\t0\t1"], [EDGES[0], "0\t1"], "film")
     graph = geom_gcn(tmp_path, "film")
     assert graph.x.shape == (2, 932)
     assert [np.flatnonzero(row).tolist() for row in graph.x] == [[3, 931], [0]]
