@@ -17,15 +17,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1]
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
-import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-
-
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items):
-    """What shares a fixture stays in one process, with `--dist loadgroup`: a file, and a paper's smoke runs."""
-    for item in items:
-        head = getattr(item, "callspec", None) and item.callspec.params.get("smoke")
-        item.add_marker(pytest.mark.xdist_group(head.slug if head else item.nodeid.split("::")[0]))
