@@ -61,7 +61,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     with reading(path):
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, KeyError, TypeError) as error:  # the last two for a type that NumPy lacks
             raise ValueError(error) from error
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxzoo.layers import MLP, Attention, RMSNorm, TransformerBlock
@@ -30,12 +31,18 @@ class Host(nn.Module):
     block: Callable[..., nn.Module] = TransformerBlock
     outputs: int | None = None
 
+    # What circuits need to know of a host, and `gpt2.GPT2` and `gpt_neox.GPTNeoX` say of themselves as well.
+    activation = staticmethod(jax.nn.gelu)
+    norm_eps = 1e-6  # of `layers.RMSNorm`
+    turned = None  # features of each head's queries and keys that positions turn; None for all
+    parallel = False  # whether an MLP reads the residual stream before the attention of its own block
+
     @nn.compact
     def __call__(self, tokens):
         scale = nn.initializers.normal(self.features**-0.5)
         embed = nn.Embed(self.vocabulary, self.features, embedding_init=scale, name="embed")
         mixer = partial(Attention, self.heads, causal=True, rotary=True)
-        mlp = partial(MLP, (4 * self.features, self.features))
+        mlp = partial(MLP, (4 * self.features, self.features), self.activation)
         x = embed(jnp.asarray(tokens))  # [t, d]
         for i in range(self.layers):
             x = self.block(mixer, mlp, name=f"block_{i}")(x)
