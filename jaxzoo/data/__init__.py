@@ -13,6 +13,7 @@ from jaxzoo.data.gnn_benchmark import gnn_benchmark
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
 from jaxzoo.data.idx import mnist_idx
 from jaxzoo.data.image_folder import image_folder
+from jaxzoo.data.image_store import ImageStore, image_store
 from jaxzoo.data.number_table import edge_list
 from jaxzoo.data.pictures import PICTURES, Picture, lfw_subset, picture
 from jaxzoo.data.planetoid import planetoid
@@ -55,6 +56,7 @@ __all__ = [
     "Dataset",
     "Graph",
     "GraphSet",
+    "ImageStore",
     "NodeGraph",
     "Picture",
     "breast_cancer",
@@ -77,6 +79,7 @@ __all__ = [
     "gnn_benchmark",
     "graph_atlas",
     "image_folder",
+    "image_store",
     "iris",
     "json_file",
     "karate",

@@ -16,7 +16,7 @@ RESIZED = 256 / 224
 def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
     """All pictures of `part`, one class for each of its folders in alphabetical order.
 
-    Each is resized so that its shorter side is 256 / 224 of `side`, bilinearly, and cut out in the middle.
+    Each is resized so that its shorter side is 256 / 224 of `side`, bicubically, and cut out in the middle.
 
     Args:
       folder: the data folder, as from `data_folder`.
@@ -30,25 +30,12 @@ def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
     Raises:
       DataError: there is no such folder, no class or picture in it, or a file that is no picture.
     """
-    root = Path(folder) / part
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: folder not found; put pictures there, one folder a class: {part}/<class>/<picture>.jpg"
-        )
-    classes = sorted(path.name for path in root.iterdir() if path.is_dir())
-    files = [
-        (path, label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in ENDINGS
-    ]
-    if not files:
-        raise DataError(f"{root}: expected folders of pictures ({', '.join(ENDINGS)}), found none")
+    classes, files = class_files(folder, part)
     x = np.empty((len(files), side, side, 3), np.uint8)
     digest = hashlib.sha256()
     for row, (path, _) in zip(x, files, strict=True):
-        row[:] = _read(path, side)
-        digest.update(f"{path.relative_to(root)} {path.stat().st_size}\n".encode())
+        row[:] = _middle(open_picture(path), side)
+        digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
     return Dataset(
         x=x,
         y=np.array([label for _, label in files], np.int32),
@@ -56,7 +43,7 @@ def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
         licence="that of the user's own files",
         source=f"folders of pictures in {part}/",
         sha256=digest.hexdigest(),
-        target_names=tuple(classes),
+        target_names=classes,
     )
 
 
@@ -72,13 +59,51 @@ def rgb_picture(path: Path):
             raise DataError(f"{path}: expected a picture, found something else") from None
 
 
-def _read(path: Path, side: int) -> np.ndarray:
+def class_files(folder: Path, part: str) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """The names of the classes of `part`, and its pictures, each with its class.
+
+    Raises:
+      DataError: there is no such folder, or no class or picture in it.
+    """
+    root = Path(folder) / part
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: folder not found; put pictures there, one folder a class: {part}/<class>/<picture>.jpg"
+        )
+    classes = tuple(sorted(path.name for path in root.iterdir() if path.is_dir()))
+    files = [
+        (path, label)
+        for label, name in enumerate(classes)
+        for path in sorted((root / name).iterdir())
+        if path.suffix.lower() in ENDINGS
+    ]
+    if not files:
+        raise DataError(f"{root}: expected folders of pictures ({', '.join(ENDINGS)}), found none")
+    return classes, files
+
+
+def open_picture(path: Path):
+    """A file as a Pillow image of red, green and blue.
+
+    Raises:
+      DataError: it is no picture, or is damaged.
+    """
+    from PIL import Image, UnidentifiedImageError  # comes with matplotlib
+
+    with reading(path):
+        try:
+            with Image.open(path) as opened:
+                return opened.convert("RGB")
+        except UnidentifiedImageError:
+            raise DataError(f"{path}: expected a picture, found something else") from None
+
+
+def _middle(picture, side: int) -> np.ndarray:
     """The middle [side, side, 3] of a resized picture."""
     from PIL import Image
 
-    picture = rgb_picture(path)
     width, height = picture.size
     scale = side * RESIZED / min(width, height)
-    picture = picture.resize((max(side, round(width * scale)), max(side, round(height * scale))), Image.BILINEAR)
+    picture = picture.resize((max(side, round(width * scale)), max(side, round(height * scale))), Image.BICUBIC)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return np.asarray(picture.crop((left, top, left + side, top + side)))
