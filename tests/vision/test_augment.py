@@ -39,9 +39,7 @@ def test_boxes_lie_inside_and_have_the_area_and_shape_asked_for(aspect):
     assert 0.08 - 1e-4 <= area.min() < 0.12
     assert ratio.min() >= 3 / 4 - 1e-4
     assert ratio.max() <= 4 / 3 + 1e-4
-    if (
-        aspect == 1
-    ):  # uniform but for what does not fit: an area a does with probability min(1, log(1 / a) / log(4 / 3))
+    if aspect == 1:  # uniform, but an area a fits with probability min(1, log(1 / a) / log(4 / 3))
         assert area.mean() == pytest.approx(0.478, abs=0.02)
         assert (top / np.maximum(1 - h, 1e-3)).mean() == pytest.approx(0.5, abs=0.03)
 
