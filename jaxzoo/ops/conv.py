@@ -47,6 +47,9 @@ def conv(x, w, *, stride=1, padding="SAME", dilation=1, groups=1):
     return _conv(x, w, stride, padding, dilation, groups)
 
 
+# Computed again in the backward pass, which needs x and w alone: without it a gradient would keep what each of the
+# platforms' forms wants, patches among it, and the products themselves are not repeated.
+@partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4, 5))
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _conv(x, w, stride, padding, dilation, groups):
     batch, rank = x.shape[: -len(stride) - 1], len(stride)

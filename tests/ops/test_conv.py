@@ -168,3 +168,17 @@ def test_what_does_not_fit_is_named(x, w, options, message):
 def test_different_dtypes_are_refused():
     with pytest.raises(ValueError, match="w: expected the dtype of x, bfloat16, got float32"):
         ops.conv(jnp.ones((5, 5, 3), jnp.bfloat16), jnp.ones((3, 3, 3, 4)))
+
+
+def test_a_gradient_keeps_input_and_kernel_alone():
+    x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    _, transpose = jax.vjp(ops.conv, x, w)
+    assert sum(leaf.size for leaf in jax.tree.leaves(transpose)) <= x.size + w.size
+
+
+def test_one_export_serves_every_platform():
+    x, w = jnp.ones((2, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    gradient = jax.jit(jax.grad(lambda x, w: jnp.square(ops.conv(x, w)).sum(), (0, 1)))
+    exported = jax.export.export(gradient, platforms=("cpu", "cuda", "tpu"))(x, w)
+    assert exported.platforms == ("cpu", "cuda", "tpu")
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), exported.call(x, w), gradient(x, w))
