@@ -9,6 +9,7 @@ from jaxzoo.data.dataset import DataError, Dataset
 from jaxzoo.data.ett import Borders, ett_csv
 from jaxzoo.data.folder import data_folder, find_file
 from jaxzoo.data.geom_gcn import NodeGraph, geom_gcn, geom_gcn_split
+from jaxzoo.data.glue import GLUE, GlueSplit, GlueTask, glue_tsv
 from jaxzoo.data.gnn_benchmark import gnn_benchmark
 from jaxzoo.data.graphs import Graph, davis, florentine, graph_atlas, karate, les_miserables
 from jaxzoo.data.idx import mnist_idx
@@ -37,6 +38,7 @@ from jaxzoo.data.tiny_imagenet import tiny_imagenet
 from jaxzoo.data.token_file import token_file
 from jaxzoo.data.tu import GraphSet, tu_dataset
 from jaxzoo.data.uci_har import uci_har
+from jaxzoo.data.wordpiece import WordPiece, wordpiece
 
 _NEEDS_JAX = {
     "all_windows": "sampling",
@@ -47,6 +49,12 @@ _NEEDS_JAX = {
 }
 
 __all__ = [
+    "GLUE",
+    "GlueSplit",
+    "GlueTask",
+    "WordPiece",
+    "glue_tsv",
+    "wordpiece",
     "OTHER",
     "PICTURES",
     "STATSMODELS",
