@@ -67,10 +67,10 @@ def si_blurry_stream(key, y, tasks, disjoint, blurry, *, classes: int):
 
 
 def class_incremental_stream(key, y, *, classes: int, base: int, phases: int):
-    """The classical protocol: `base` random classes in task 0, the others evenly in `phases` tasks after it.
+    """The classical protocol: `base` classes in task 0, the others evenly in `phases` tasks after it.
 
     Args:
-      key: a PRNG key, which orders the classes.
+      key: a PRNG key, which orders the classes; None leaves them in their own order, so that task 0 has the first.
       y: [n] integers in 0..classes - 1.
       classes: number of classes c.
       base: classes of task 0, of which there are phases + 1 in all; 0 <= base < classes.
@@ -87,7 +87,7 @@ def class_incremental_stream(key, y, *, classes: int, base: int, phases: int):
         raise ValueError(f"base: expected 0 to {classes - 1} (fewer than the classes), got {base}")
     if not 1 <= phases <= classes - base:
         raise ValueError(f"phases: expected 1 to {classes - base} (the classes that are left), got {phases}")
-    place = jax.random.permutation(key, classes)[y]
+    place = y if key is None else jax.random.permutation(key, classes)[y]
     return jnp.where(place < base, 0, 1 + (place - base) * phases // (classes - base))
 
 

@@ -138,7 +138,7 @@ def vit_from_tensors(tensors: dict[str, np.ndarray], *, heads: int | None = None
     d, _, patch, _ = kernel.shape
     positions = take("pos_embed", 1, None, d)[0]
     across = math.isqrt(len(positions) - 1)
-    heads = d // HEAD_DIM if heads is None else heads
+    heads = max(1, d // HEAD_DIM) if heads is None else heads
     if kernel.shape[3] != patch or across < 1 or across**2 + 1 != len(positions):
         raise ValueError(f"pos_embed: expected a square of patches and the class token, got {len(positions)} tokens")
     if heads < 1 or d % heads:

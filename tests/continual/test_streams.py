@@ -55,6 +55,8 @@ def test_class_incremental_tasks_share_no_class():
     homes = tasks_of_classes(task)
     assert all(len(home) == 1 for home in homes)
     assert np.bincount([min(home) for home in homes]).tolist() == [10, 2, 2, 2, 2, 2]
+    homes = tasks_of_classes(class_incremental_stream(None, Y, classes=20, base=10, phases=5))
+    assert [min(home) for home in homes] == [0] * 10 + [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]  # in their own order
 
 
 @pytest.mark.parametrize("batch", [1, 7, 40, 100])
