@@ -5,19 +5,22 @@
 
 With target = x it is a sparse autoencoder; with target = f(x), a transcoder of f. The penalty is not free of scale:
 without unit rows features would shrink and rows grow, so the gradient's part along each row is removed before a step
-and the rows are scaled back to length 1 after it.
+and the rows are scaled back to length 1 after it. Options of the authors' training: ghost gradients for features that
+no longer fire (`ghost_gradients`), and biases that begin at the geometric median (`geometric_median`).
 
 Sources: Dunefsky, Chlenski, Nanda, "Transcoders Find Interpretable LLM Feature Circuits" (arXiv 2406.11944), Sec. 3;
 the unit rows: Bricken et al., "Towards Monosemanticity" (Transformer Circuits Thread, 2023).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxzoo.interpretability.ghost_gradients import ghost_loss
 from jaxzoo.ops import normalize, safe_norm
 from jaxzoo.train import Task
 
@@ -47,21 +50,29 @@ class DictionaryState(NamedTuple):
       params: a stack of n dictionaries.
       optimizer: what the optimiser remembers.
       inputs: what `pairs` needs beside a key.
+      idle: [n, F] updates since each feature was last active; None without ghost gradients.
     """
 
     params: Dictionary
     optimizer: optax.OptState
     inputs: tuple
+    idle: jax.Array | None = None
 
 
-def init_dictionary(key, x, target, width):
-    """A dictionary before training: Kaiming-uniform weights, rows of the decoder of length 1, biases at the means.
+def mean(x):
+    """The mean of points: [n, d] -> [d]."""
+    return x.mean(0)
+
+
+def init_dictionary(key, x, target, width, *, middle=mean):
+    """A dictionary before training: Kaiming-uniform weights, rows of the decoder of length 1, biases in the middle.
 
     Args:
       key: a PRNG key.
       x: [b, d] a sample of inputs.
       target: [b, e] their targets.
       width: number of features F.
+      middle: of [b, d] points, [d], for both biases: `mean` or `geometric_median`.
 
     Returns:
       A `Dictionary`.
@@ -70,11 +81,11 @@ def init_dictionary(key, x, target, width):
     draw = jax.nn.initializers.he_uniform()
     return renorm_decoder(
         Dictionary(
-            b_in=x.mean(0),
+            b_in=middle(x),
             W_enc=draw(key_encoder, (x.shape[1], width)),
             b_enc=jnp.zeros(width),
             W_dec=draw(key_decoder, (width, target.shape[1])),
-            b_out=target.mean(0),
+            b_out=middle(target),
         )
     )
 
@@ -112,8 +123,12 @@ def dictionary_loss(out, target, z, sparsity):
     Returns:
       A scalar, of one example.
     """
-    error = jnp.square(out - target).mean() / jnp.maximum(safe_norm(target), 1e-8)
-    return error + sparsity * jnp.abs(z).sum()
+    return reconstruction_error(out, target) + sparsity * jnp.abs(z).sum()
+
+
+def reconstruction_error(out, target):
+    """mean((out - target)^2) / |target|, a scalar of two [e]."""
+    return jnp.square(out - target).mean() / jnp.maximum(safe_norm(target), 1e-8)
 
 
 def renorm_decoder(params):
@@ -129,7 +144,13 @@ def project_gradient(gradient, params):
 
 
 def train_dictionary(
-    pairs: Callable[..., tuple[Any, Any]], width: int, sparsity: Any, optimizer: optax.GradientTransformation
+    pairs: Callable[..., tuple[Any, Any]],
+    width: int,
+    sparsity: Any,
+    optimizer: optax.GradientTransformation,
+    *,
+    dead_after: int | None = None,
+    middle: Callable[[jax.Array], jax.Array] = mean,
 ) -> Task:
     """Trains n dictionaries side by side, each with a sparsity and activations of its own; all begin alike.
 
@@ -139,9 +160,13 @@ def train_dictionary(
       width: number of features F.
       sparsity: [n] lambda of each; data, so that one program serves any grid.
       optimizer: any optax transformation.
+      dead_after: updates without being active after which a feature is dead and gets ghost gradients
+        (`ghost_gradients`); None for no such gradients. They need room for as many activations again.
+      middle: as of `init_dictionary`.
 
     Returns:
-      A task with state `DictionaryState` and the scalars "loss" and "l0", means over dictionaries and examples.
+      A task with state `DictionaryState` and the scalars "loss" and "l0", means over dictionaries and examples. With
+      ghost gradients their loss is part of the loss, and "dead" is the mean number of dead features.
     """
     sparsity = jnp.asarray(sparsity, jnp.float32)
     if sparsity.ndim != 1:
@@ -152,24 +177,34 @@ def train_dictionary(
         x, target = pairs(key_sample, *inputs)
         if x.shape[0] != sparsity.shape[0]:
             raise ValueError(f"sparsity: expected [{x.shape[0]}], one for each row of pairs, got {sparsity.shape}")
-        params = jax.vmap(init_dictionary, (None, 0, 0, None))(key_weights, x, target, width)
-        return DictionaryState(params, optimizer.init(params), inputs)
+        make = partial(init_dictionary, middle=middle)
+        params = jax.vmap(make, (None, 0, 0, None))(key_weights, x, target, width)
+        idle = None if dead_after is None else jnp.zeros((len(sparsity), width), jnp.int32)
+        return DictionaryState(params, optimizer.init(params), inputs, idle)
 
-    def batch_loss(params, x, target, sparsity):
+    def batch_loss(params, x, target, sparsity, dead):
         out, z = jax.vmap(sparse_mlp, (None, 0))(params, x)
         losses = jax.vmap(dictionary_loss, (0, 0, 0, None))(out, target, z, sparsity)
-        return losses.mean(), l0(z)
+        if dead is None:
+            return losses.mean(), (l0(z), None)
+        errors = jax.vmap(reconstruction_error)(out, target)
+        losses += jax.vmap(ghost_loss, (None, 0, 0, 0, None))(params, x, target - out, errors, dead)
+        return losses.mean(), (l0(z), (z > 0).any(0))
 
-    def total(params, x, target):
-        losses, active = jax.vmap(batch_loss)(params, x, target, sparsity)
-        return losses.sum(), (losses.mean(), active.mean())
+    def total(params, x, target, dead):
+        losses, (active, fired) = jax.vmap(batch_loss)(params, x, target, sparsity, dead)
+        return losses.sum(), (losses.mean(), active.mean(), fired)
 
     def update(state, key):
         x, target = pairs(key, *state.inputs)
-        gradient, (loss, active) = jax.grad(total, has_aux=True)(state.params, x, target)
+        dead = None if dead_after is None else state.idle > dead_after
+        gradient, (loss, active, fired) = jax.grad(total, has_aux=True)(state.params, x, target, dead)
         change, memory = optimizer.update(project_gradient(gradient, state.params), state.optimizer, state.params)
         params = renorm_decoder(optax.apply_updates(state.params, change))
-        return DictionaryState(params, memory, state.inputs), {"loss": loss, "l0": active}
+        idle = None if dead is None else jnp.where(fired, 0, state.idle + 1)
+        scalars = {"loss": loss, "l0": active}
+        scalars |= {} if dead is None else {"dead": dead.sum(-1).astype(jnp.float32).mean()}
+        return DictionaryState(params, memory, state.inputs, idle), scalars
 
     return Task(init, update)
 

@@ -6,10 +6,11 @@ later one is an activation (this input) times a product of weights (every input)
 and what that costs, what else could take that place, and reading a feature from its weights alone. The dictionaries
 themselves are in `sparse_dictionaries`, circuits of their features in `circuits` and `circuit_paths`.
 
-NOTE(paper): ghost gradients, the option of the authors' code that revives dead features, are left out; count what is
-alive, and compare dictionaries at equal numbers of active features, never at equal lambda.
+Features can die, whatever revives them (`ghost_gradients`): count what is alive, and compare dictionaries at equal
+numbers of active features, never at equal lambda.
 
-Hosts are any linen module with sublayers named as in `hosts.Host`: `block_0/norm_mlp`, `block_0/mlp`, ...
+Hosts are any linen module with sublayers named as in `hosts.Host`, as `gpt2.GPT2` and `gpt_neox.GPTNeoX` have them:
+`block_0/norm_mlp`, `block_0/mlp`, ...
 
 Source: Dunefsky, Chlenski, Nanda, "Transcoders Find Interpretable LLM Feature Circuits" (arXiv 2406.11944).
 """
