@@ -96,12 +96,44 @@ class Learner(NamedTuple):
     policy: Policy
     init: Callable
     boost: Callable
+    gae: Callable
 
 
-def make_learner(environment, capacity, envs, rates, growth, separate, anneal, shuffle, log_std):
+def make_learner(
+    environment,
+    capacity,
+    envs,
+    *,
+    rates=(0.3, 0.3),
+    anneal=0.0,
+    gamma=0.98,
+    lam=0.95,
+    growth=Growth(),  # noqa: B008  an immutable tuple
+    separate=False,
+    shuffle=False,
+    log_std=0.0,
+):
     """Checks the options and makes the parts.
 
     Rates, the schedule and the control are arrays, hence data: learners that differ in them share a program.
+
+    Args:
+      environment: `Environment`.
+      capacity: trees that its ensembles have room for.
+      envs: environments side by side.
+      rates: learning rate of the policy's outputs and of the value. May be traced.
+      anneal: share by which rates fall, linearly, to the last tree.
+      gamma, lam: of the advantages.
+      growth: `Growth`.
+      separate: trees of their own for policy and value, instead of shared ones.
+      shuffle: give every gradient to another sample; the negative control.
+      log_std: where continuous actions begin.
+
+    Returns:
+      `Learner`.
+
+    Raises:
+      ValueError: capacity or envs below 1.
     """
     if min(capacity, envs) < 1:
         raise ValueError(f"updates, minibatches, epochs and envs: expected at least 1, got {capacity} trees, {envs}")
@@ -126,18 +158,24 @@ def make_learner(environment, capacity, envs, rates, growth, separate, anneal, s
         options = {"cats": environment.cats, "growth": growth, "rates": now, "shift": shift}
         return boost(ensembles, f, x, index, gradient, **options)
 
-    return Learner(environment, policy, init, step)
+    return Learner(environment, policy, init, step, partial(gae, gamma=gamma, lam=lam))
 
 
-def collect(learner, agent, key, steps, gamma, lam):
+def collect(learner, agent, key, steps):
     """A rollout as samples: `(actors, x [n, f], f [n, a + 1], batch)` with n = steps * envs."""
     outputs = partial(gbrl_outputs, agent.ensembles)
     actors, out, last = rollout(learner.environment, agent.actors, outputs, key, steps)
     value = out.f[..., -1]
-    advantage, target = gae(out.reward, value, out.terminated, out.truncated, out.cut_value, last, gamma=gamma, lam=lam)
+    advantage, target = learner.gae(out.reward, value, out.terminated, out.truncated, out.cut_value, last)
     log_prob = jax.vmap(jax.vmap(learner.policy.log_prob))(out.f[..., :-1], out.action)
     flat = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731  [t, b, ...] -> [n, ...]
     return actors, flat(out.x), flat(out.f), jax.tree.map(flat, Batch(out.action, log_prob, advantage, target))
+
+
+def grow(learner, ensembles, f, x, index, gradient):
+    """A boosting step for every minibatch of index [k, m], one after the other; the rest as in `boost`."""
+    step = lambda carry, index: (learner.boost(*carry, x, index, gradient), None)  # noqa: E731
+    return jax.lax.scan(step, (ensembles, f), index)[0]
 
 
 def scalars(agent):

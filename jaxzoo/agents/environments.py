@@ -23,6 +23,7 @@ class Environment(NamedTuple):
       actions: how many there are (discrete), or how many numbers an action has (continuous).
       limit: steps after which an episode is cut off; that is truncation, not termination.
       continuous: whether actions are numbers.
+      clip: whether learners see the sign of rewards; returns count them as they are.
     """
 
     world: Callable[[jax.Array], Any]
@@ -33,6 +34,7 @@ class Environment(NamedTuple):
     actions: int
     limit: int
     continuous: bool = False
+    clip: bool = False
 
 
 def no_world(key):

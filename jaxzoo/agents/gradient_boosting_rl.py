@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxzoo.agents.boosting import Agent, Growth, boost, collect, gbrl_outputs, make_learner, scalars
+from jaxzoo.agents.boosting import Agent, Growth, boost, collect, gbrl_outputs, grow, make_learner, scalars
 from jaxzoo.agents.ensemble import boost_append, boost_supervised, ensemble_predict, feature_importance
 from jaxzoo.agents.ppo import Batch, a2c_loss, awr_loss, normalised, output_gradients, ppo_loss
 from jaxzoo.agents.rollout import CATEGORICAL, gae, orders, policy_of
@@ -77,25 +77,7 @@ def ppo_output_gradients(f, batch, *, policy=CATEGORICAL, clip=0.2, entropy=0.0)
     return output_gradients(partial(ppo_loss, policy=policy, clip=clip, entropy=entropy), f, batch)
 
 
-def gbrl_ppo(
-    environment,
-    *,
-    updates,
-    envs=16,
-    steps=128,
-    minibatches=4,
-    epochs=1,
-    rates=(0.3, 0.3),
-    anneal=0.0,
-    clip=0.2,
-    entropy=0.0,
-    gamma=0.98,
-    lam=0.95,
-    growth=Growth(),  # noqa: B008  an immutable tuple
-    separate=False,
-    shuffle=False,
-    log_std=0.0,
-):
+def gbrl_ppo(environment, *, updates, envs=16, steps=128, minibatches=4, epochs=1, clip=0.2, entropy=0.0, **options):
     """PPO with trees: every minibatch of every epoch grows one tree.
 
     Args:
@@ -103,14 +85,8 @@ def gbrl_ppo(
       updates: how many the ensemble has room for; updates * epochs * minibatches trees.
       envs, steps: of a rollout.
       minibatches, epochs: passes over a rollout and the parts of each.
-      rates: learning rate of the policy's outputs and of the value. May be traced.
-      anneal: share by which rates fall, linearly, to the last tree.
       clip, entropy: of the loss.
-      gamma, lam: of the advantages.
-      growth: `Growth`.
-      separate: trees of their own for policy and value, instead of shared ones.
-      shuffle: give every gradient to another sample; the negative control.
-      log_std: where continuous actions begin.
+      **options: learning rates, discount, trees: those of `jaxzoo.agents.boosting.make_learner`.
 
     Returns:
       A `Task` with state `Agent` and the scalars "return", of the last 50 episodes, and "trees".
@@ -122,52 +98,32 @@ def gbrl_ppo(
     loss = partial(ppo_loss, policy=policy, clip=clip, entropy=entropy)
     if minibatches < 1 or (envs * steps) % minibatches:
         raise ValueError(f"minibatches: expected a divisor of envs * steps = {envs * steps}, got {minibatches}")
-    options = (envs, rates, growth, separate, anneal, shuffle, log_std)
-    learner = make_learner(environment, updates * minibatches * epochs, *options)
+    learner = make_learner(environment, updates * minibatches * epochs, envs, **options)
 
     def update(agent, key):
         key_rollout, key_order = jax.random.split(key)
-        actors, x, f, batch = collect(learner, agent, key_rollout, steps, gamma, lam)
+        actors, x, f, batch = collect(learner, agent, key_rollout, steps)
 
         def gradient(f, index):
             part = normalised(jax.tree.map(lambda a: a[index], batch))
             return output_gradients(loss, f, part)
 
-        order = orders(key_order, epochs, len(x))
-        (ensembles, _), _ = jax.lax.scan(
-            lambda carry, index: (learner.boost(*carry, x, index, gradient), None),
-            (agent.ensembles, f),
-            order.reshape(epochs * minibatches, -1),
-        )
+        order = orders(key_order, epochs, len(x)).reshape(epochs * minibatches, -1)
+        ensembles, _ = grow(learner, agent.ensembles, f, x, order, gradient)
         agent = Agent(ensembles, actors)
         return agent, scalars(agent)
 
     return Task(learner.init, update)
 
 
-def gbrl_a2c(
-    environment,
-    *,
-    updates,
-    envs=16,
-    steps=16,
-    rates=(0.3, 0.3),
-    anneal=0.0,
-    entropy=0.0,
-    gamma=0.98,
-    lam=0.95,
-    growth=Growth(),  # noqa: B008
-    separate=False,
-    shuffle=False,
-    log_std=0.0,
-):
+def gbrl_a2c(environment, *, updates, envs=16, steps=16, entropy=0.0, **options):
     """A2C with trees: a short rollout, and one tree for all of it. Arguments and result as in `gbrl_ppo`."""
     policy, _ = policy_of(environment)
     loss = partial(a2c_loss, policy=policy, entropy=entropy)
-    learner = make_learner(environment, updates, envs, rates, growth, separate, anneal, shuffle, log_std)
+    learner = make_learner(environment, updates, envs, **options)
 
     def update(agent, key):
-        actors, x, f, batch = collect(learner, agent, key, steps, gamma, lam)
+        actors, x, f, batch = collect(learner, agent, key, steps)
         gradient = lambda f, index: output_gradients(loss, f, normalised(batch))  # noqa: E731
         ensembles, _ = learner.boost(agent.ensembles, f, x, jnp.arange(len(x)), gradient)
         agent = Agent(ensembles, actors)
@@ -177,32 +133,14 @@ def gbrl_a2c(
 
 
 def gbrl_awr(
-    environment,
-    *,
-    updates,
-    envs=16,
-    steps=128,
-    kept=8,
-    trees=8,
-    minibatch=512,
-    rates=(0.3, 0.3),
-    anneal=0.0,
-    beta=1.0,
-    cap=20.0,
-    gamma=0.98,
-    lam=0.95,
-    growth=Growth(),  # noqa: B008
-    separate=False,
-    shuffle=False,
-    log_std=0.0,
+    environment, *, updates, envs=16, steps=128, kept=8, trees=8, minibatch=512, beta=1.0, cap=20.0, **options
 ):
     """Advantage-weighted regression with trees: off-policy, from the last rollouts.
 
     Targets of the value are those of the rollout's time; advantages are counted from the present value.
 
     Args:
-      environment, updates, envs, steps, rates, anneal, gamma, lam: as in `gbrl_ppo`.
-      growth, separate, shuffle, log_std: as in `gbrl_ppo`.
+      environment, updates, envs, steps, **options: as in `gbrl_ppo`.
       kept: rollouts in memory.
       trees: grown after each rollout.
       minibatch: samples, drawn from memory, that a tree is fitted to.
@@ -218,18 +156,18 @@ def gbrl_awr(
         raise ValueError(f"kept, trees and minibatch: expected at least 1, got {kept}, {trees}, {minibatch}")
     policy, _ = policy_of(environment)
     loss = partial(awr_loss, policy=policy, beta=beta, cap=cap)
-    learner = make_learner(environment, updates * trees, envs, rates, growth, separate, anneal, shuffle, log_std)
+    learner = make_learner(environment, updates * trees, envs, **options)
     n = envs * steps
 
     def init(key):
         agent = learner.init(key)
-        _, *shapes = jax.eval_shape(lambda: collect(learner, agent, jax.random.key(0), steps, gamma, lam))
+        _, *shapes = jax.eval_shape(lambda: collect(learner, agent, jax.random.key(0), steps))
         empty = jax.tree.map(lambda a: jnp.zeros((kept * n, *a.shape[1:]), a.dtype), shapes)
         return agent._replace(memory=Memory(*empty, jnp.int32(0)))
 
     def update(agent, key):
         key_rollout, key_draw = jax.random.split(key)
-        actors, *fresh = collect(learner, agent, key_rollout, steps, gamma, lam)
+        actors, *fresh = collect(learner, agent, key_rollout, steps)
         seen = agent.memory.seen
         x, f, batch = jax.tree.map(
             lambda old, new: jax.lax.dynamic_update_slice_in_dim(old, new, seen % (kept * n), 0),
@@ -243,9 +181,7 @@ def gbrl_awr(
             return output_gradients(loss, f, normalised(part._replace(advantage=part.target - f[:, -1])))
 
         index = jax.random.randint(key_draw, (trees, minibatch), 0, jnp.minimum(seen, kept * n))
-        (ensembles, f), _ = jax.lax.scan(
-            lambda carry, index: (learner.boost(*carry, x, index, gradient), None), (agent.ensembles, f), index
-        )
+        ensembles, f = grow(learner, agent.ensembles, f, x, index, gradient)
         agent = Agent(ensembles, actors, Memory(x, f, batch, seen))
         return agent, scalars(agent)
 

@@ -88,11 +88,11 @@ class Rollout(NamedTuple):
       x: observations.
       action: what was done.
       f: outputs of the model, the value last.
-      reward: what it gave.
+      reward: what it gave, as learners see it.
       terminated: whether the episode ended there.
       truncated: whether it was cut off there by the time limit.
       cut_value: value of the observation that a cut-off hid, else 0.
-      total: rewards of the episode up to and with this step.
+      total: rewards of the episode, as they are, up to and with this step.
     """
 
     x: jax.Array
@@ -148,6 +148,7 @@ def rollout(environment, actors, outputs, key, steps):
         done = terminated | truncated
         fresh = jax.vmap(environment.reset, (None, 0))(actors.world, keys[b : 2 * b])
         state = jax.tree.map(lambda a, b: jnp.where(done.reshape(-1, *(1,) * (a.ndim - 1)), a, b), fresh, state)
+        reward = jnp.sign(reward) if environment.clip else reward
         out = Rollout(x, action, f, reward, terminated, truncated, cut_value, total)
         actors = actors._replace(state=state, elapsed=jnp.where(done, 0, elapsed), total=jnp.where(done, 0, total))
         return actors, out
