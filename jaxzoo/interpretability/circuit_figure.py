@@ -22,8 +22,11 @@ def draw_circuit(axes, nodes, values, target, labels):
         here = top
         for kind, at, index, where in path[path[:, 0] >= 0]:
             name = KINDS[kind]
-            there = (int(where), {"embedding": 0.0, "head": 1.0 + 2 * at}.get(name, 2.0 + 2 * at))
-            if name in ("bias", "error"):
+            there = (
+                int(where),
+                {"embedding": 0.0, "head": 1.0 + 2 * at, "offset": 1.0 + 2 * at}.get(name, 2.0 + 2 * at),
+            )
+            if name in ("bias", "error", "offset"):
                 there = (where + 0.5, there[1] - 0.5)
             named.setdefault(there, f"{name} {index}" if name in ("feature", "head") else name)
             widths[here, there] += float(value)

@@ -3,6 +3,7 @@
 Source: Dunefsky, Chlenski, Nanda, "Transcoders Find Interpretable LLM Feature Circuits" (arXiv 2406.11944), Sec. 4.2.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,8 @@ import numpy as np
 
 from jaxzoo.interpretability.circuits import attributions, feature_constant, feature_direction
 
-KINDS = ("embedding", "bias", "error", "feature", "head")
-"""What a step of a path can be."""
+KINDS = ("embedding", "bias", "error", "feature", "head", "offset")
+"""What a step of a path can be; a bias is of a transcoder, an offset of an attention."""
 
 
 class Node(NamedTuple):
@@ -19,7 +20,7 @@ class Node(NamedTuple):
 
     Attributes:
       kind: one of `KINDS`.
-      layer: of the feature, head, bias or error; -1 for an embedding.
+      layer: of the feature, head, bias, offset or error; -1 for an embedding.
       index: which feature or head; -1 for other kinds.
       place: in the text; for a head, where it reads.
     """
@@ -60,7 +61,7 @@ class Path(NamedTuple):
     reads: Reading | None
 
 
-def path_search(weights, trace, layer, feature, place, *, depth=3, width=5):
+def path_search(weights, trace, layer, feature, place, *, depth=3, width=5, parallel=False):
     """The paths by which most of a feature's activation came, found greedily (Sec. 4.2).
 
     Every path is grown by its `width` largest parts, and of all paths the `width` largest are kept, `depth` times. A
@@ -72,17 +73,19 @@ def path_search(weights, trace, layer, feature, place, *, depth=3, width=5):
       layer, feature, place: what to explain.
       depth: steps of a path, at most.
       width: paths that are kept; None for all.
+      parallel: whether an MLP of the host reads the stream before the attention of its own block.
 
     Returns:
       A list of `Path`, the largest first.
     """
     weights, trace = jax.tree.map(np.asarray, (weights, trace))
-    paths = [Path(0.0, (), _feature_reading(weights, trace, layer, feature, place, 1.0))]
+    read = partial(_feature_reading, weights, trace, "mixer" if parallel else "mlp")
+    paths = [Path(0.0, (), read(layer, feature, place, 1.0))]
     for _ in range(depth):
         grown = [path for path in paths if path.reads is None]
         for path in paths:
             if path.reads is not None:
-                grown += _grow(weights, trace, path, width)
+                grown += _grow(weights, trace, path, width, read)
         paths = sorted(grown, key=lambda path: -path.value)[:width]
     return paths
 
@@ -90,13 +93,14 @@ def path_search(weights, trace, layer, feature, place, *, depth=3, width=5):
 _attributions = jax.jit(attributions, static_argnames=("layer", "before"))
 
 
-def _grow(weights, trace, path, width):
+def _grow(weights, trace, path, width, read):
     """The path with each of its largest next steps."""
     reads = path.reads
     parts = _attributions(weights, trace, reads.direction, reads.place, layer=reads.layer, before=reads.before)
     causes = sorted(_causes(jax.tree.map(np.asarray, parts), reads), key=lambda cause: -cause[0])[:width]
     return [
-        Path(float(value), (*path.nodes, node), _next_reading(weights, trace, reads, node)) for value, node in causes
+        Path(float(value), (*path.nodes, node), _next_reading(weights, trace, reads, node, read))
+        for value, node in causes
     ]
 
 
@@ -110,15 +114,17 @@ def _causes(parts, reads):
         yield parts.errors[i], Node("error", i, -1, place)
     for i, j in np.argwhere(parts.features):
         yield parts.features[i, j], Node("feature", int(i), int(j), place)
+    for (i,) in np.argwhere(parts.offsets):
+        yield parts.offsets[i], Node("offset", int(i), -1, place)
     for i, h, s in np.argwhere(parts.heads):
         yield parts.heads[i, h, s], Node("head", int(i), int(h), int(s))
 
 
-def _next_reading(weights, trace, reads, node):
-    """What a step leads to; None for an end."""
+def _next_reading(weights, trace, reads, node, read):
+    """What a step leads to; None for an end. `read(layer, feature, place, scale)` is of a feature."""
     if node.kind == "feature":
         scale = weights.dictionaries.W_dec[node.layer, node.index] @ reads.direction
-        return _feature_reading(weights, trace, node.layer, node.index, node.place, scale)
+        return read(node.layer, node.index, node.place, scale)
     if node.kind == "head":
         weight = trace.pattern[node.layer, node.index, reads.place, node.place]
         written = weights.output[node.layer, node.index] @ reads.direction  # [k]
@@ -128,9 +134,9 @@ def _next_reading(weights, trace, reads, node):
     return None
 
 
-def _feature_reading(weights, trace, layer, feature, place, scale):
+def _feature_reading(weights, trace, before, layer, feature, place, scale):
     direction = scale * feature_direction(weights, trace, layer, feature, place)
-    return Reading(direction, layer, "mlp", place, float(scale * feature_constant(weights, layer, feature)))
+    return Reading(direction, layer, before, place, float(scale * feature_constant(weights, layer, feature)))
 
 
 def paths_as_array(paths, width, depth):

@@ -18,12 +18,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxzoo.interpretability.gpt_neox import partly_rotary
 from jaxzoo.interpretability.sparse_dictionaries import Dictionary, sparse_mlp
-from jaxzoo.ops import rotary
 from jaxzoo.transforms import capture
-
-NORM_EPS = 1e-6
-"""Of `layers.RMSNorm`."""
 
 
 class Weights(NamedTuple):
@@ -32,12 +29,15 @@ class Weights(NamedTuple):
     Attributes:
       value: W_V [l, d, h, k].
       output: W_O [l, h, k, d].
+      offset: [l, d] what attention adds whatever it reads: its output bias, and that of the values through W_O, since
+        a head's weights sum to 1.
       gain_mixer, gain_mlp: [l, d] learned factors of the norms before attention and before the MLP.
       dictionaries: a stack [l, ...] of one transcoder for every layer.
     """
 
     value: jax.Array
     output: jax.Array
+    offset: jax.Array
     gain_mixer: jax.Array
     gain_mlp: jax.Array
     dictionaries: Dictionary
@@ -70,6 +70,7 @@ class Parts(NamedTuple):
     Attributes:
       embedding: scalar.
       heads: [a, h, s] of each earlier attention, head and place.
+      offsets: [a] of the biases of each earlier attention.
       features: [m, F] of each earlier transcoder.
       biases: [m] of the transcoders' output biases.
       errors: [m] of what the transcoders miss.
@@ -77,15 +78,25 @@ class Parts(NamedTuple):
 
     embedding: jax.Array
     heads: jax.Array
+    offsets: jax.Array
     features: jax.Array
     biases: jax.Array
     errors: jax.Array
 
 
-def attention_pattern(q, k):
-    """Causal attention weights of rotary queries and keys [t, h, k] -> [h, t, s]."""
-    places = jnp.arange(q.shape[0])
-    scores = jnp.einsum("thk,shk->hts", rotary(q, places), rotary(k, places)) * q.shape[-1] ** -0.5
+def attention_pattern(q, k, turned=None):
+    """Causal attention weights [h, t, s] of queries and keys [t, h, k], whose first features positions turn.
+
+    Args:
+      q, k: [t, h, k].
+      turned: how many features of each head; None for all.
+
+    Returns:
+      [h, t, s].
+    """
+    places, turned = jnp.arange(q.shape[0]), q.shape[-1] if turned is None else turned
+    q, k = (partly_rotary(x, places, turned) for x in (q, k))
+    scores = jnp.einsum("thk,shk->hts", q, k) * q.shape[-1] ** -0.5
     mask = jnp.tril(jnp.ones(scores.shape[1:], bool))
     return jax.nn.softmax(jnp.where(mask[None], scores, -jnp.inf), axis=-1)
 
@@ -94,8 +105,7 @@ def circuit_weights(params, dictionaries):
     """Collects the weights that circuits are made of.
 
     Args:
-      params: of a `hosts.Host` or `layers.LanguageModel` with causal rotary `layers.Attention`, as many key heads as
-        heads, no biases.
+      params: of a `hosts.Host`, or of a `gpt2.GPT2` or `gpt_neox.GPTNeoX` as `pretrained.fold_norms` makes them.
       dictionaries: a stack [l, ...] of transcoders, one for every layer.
 
     Returns:
@@ -105,10 +115,19 @@ def circuit_weights(params, dictionaries):
     return Weights(
         value=jnp.stack([block["mixer"]["v"]["kernel"] for block in blocks]),
         output=jnp.stack([block["mixer"]["o"]["kernel"] for block in blocks]),
+        offset=jnp.stack([attention_offset(block["mixer"]) for block in blocks]),
         gain_mixer=jnp.stack([block["norm_mixer"]["scale"] for block in blocks]),
         gain_mlp=jnp.stack([block["norm_mlp"]["scale"] for block in blocks]),
         dictionaries=dictionaries,
     )
+
+
+def attention_offset(mixer):
+    """What an attention adds whatever it reads, [d], from its parameters."""
+    kernel = mixer["o"]["kernel"]  # [h, k, d]
+    if "bias" not in mixer["o"]:
+        return jnp.zeros(kernel.shape[-1])
+    return mixer["o"]["bias"] + jnp.einsum("hk,hkd->d", mixer["v"]["bias"], kernel)
 
 
 def trace_circuit(module, params, dictionaries, tokens):
@@ -131,17 +150,17 @@ def trace_circuit(module, params, dictionaries, tokens):
     return Trace(
         embed=seen["embed"],
         residual=before,
-        pattern=jax.vmap(attention_pattern)(q, k),
-        scale_mixer=inverse_length(before),
-        scale_mlp=inverse_length(before + mixer),
+        pattern=jax.vmap(attention_pattern, (0, 0, None))(q, k, module.turned),
+        scale_mixer=inverse_length(before, module.norm_eps),
+        scale_mlp=inverse_length(before if module.parallel else before + mixer, module.norm_eps),
         z=z,
         error=m - out,
     )
 
 
-def inverse_length(x):
-    """What RMS norm multiplies by: [..., d] -> [...]."""
-    return jax.lax.rsqrt(jnp.square(x).mean(-1) + NORM_EPS)
+def inverse_length(x, eps):
+    """What RMS norm multiplies by, and layer norm where x has mean 0: [..., d] -> [...]."""
+    return jax.lax.rsqrt(jnp.square(x).mean(-1) + eps)
 
 
 def feature_attribution(z, decoder, direction):
@@ -199,7 +218,8 @@ def attributions(weights, trace, direction, place, *, layer, before="mlp"):
       direction: v [d].
       place: t; may be traced.
       layer: the layer that reads; static.
-      before: "mlp", or "mixer" for the stream before that layer's attention, which is then no part of it.
+      before: "mlp", or "mixer" for the stream before that layer's attention, which is then no part of it; that is what
+        the MLP reads too in a host whose blocks are parallel.
 
     Returns:
       `Parts`, which sum to v . residual.
@@ -213,6 +233,7 @@ def attributions(weights, trace, direction, place, *, layer, before="mlp"):
     return Parts(
         embedding=trace.embed[place] @ direction,
         heads=heads(trace.pattern[:a, :, place], x, weights.value[:a], weights.output[:a], direction),
+        offsets=weights.offset[:a] @ direction,
         features=jax.vmap(feature_attribution, (0, 0, None))(trace.z[:layer, place], d.W_dec, direction),
         biases=d.b_out @ direction,
         errors=trace.error[:layer, place] @ direction,
@@ -224,13 +245,14 @@ def total(parts):
     return sum(x.sum() for x in parts)
 
 
-def factorisation_error(module, params, dictionaries, tokens):
+def factorisation_error(module, params, dictionaries, tokens, *, most=512):
     """How far attributions are from exact: over all places and features of the last layer, with the norm frozen.
 
     Args:
       module, params: the host, as in `circuit_weights`.
       dictionaries: a stack [l, ...] of transcoders.
       tokens: [t].
+      most: features that are looked at; the first ones.
 
     Returns:
       The largest difference between a pre-activation and the sum of its parts, over the pre-activations' root mean
@@ -241,11 +263,12 @@ def factorisation_error(module, params, dictionaries, tokens):
     name = f"block_{last}/norm_mlp"
     _, seen = capture(module, name)(params, tokens)
     d = jax.tree.map(lambda x: x[last], dictionaries)
-    exact = (seen[name] - d.b_in[None]) @ d.W_enc + d.b_enc[None]  # [t, F]
+    exact = (seen[name] - d.b_in[None]) @ d.W_enc[:, :most] + d.b_enc[None, :most]  # [t, F]
+    before = "mixer" if module.parallel else "mlp"
 
     def rebuilt(place, feature):
         direction = feature_direction(weights, trace, last, feature, place)
-        parts = attributions(weights, trace, direction, place, layer=last)
+        parts = attributions(weights, trace, direction, place, layer=last, before=before)
         return total(parts) + feature_constant(weights, last, feature)
 
     places, features = (jnp.arange(n) for n in exact.shape)
