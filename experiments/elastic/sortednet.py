@@ -36,20 +36,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxzoo import data
-from jaxzoo.elastic.baselines import on_a_line, sandwich_logits
-from jaxzoo.elastic.nested import nested, prefix, prefix_slice, random_subset
-from jaxzoo.elastic.nested_resnet import nested_resnet
-from jaxzoo.elastic.nested_training import (
-    BATCH,
-    Rule,
-    accuracy,
-    grid_scores,
-    negative_loss,
-    nested_task,
+from jaxzoo.elastic import nested_problems as problems
+from jaxzoo.elastic.baselines import sandwich_logits
+from jaxzoo.elastic.nested import prefix
+from jaxzoo.elastic.nested_measures import (
+    best_shapes,
+    cut_out_difference,
+    prefix_against_subsets,
+    score_grid,
+    settled,
     subset_accuracy,
 )
-from jaxzoo.elastic.nested_transformer import nested_transformer
-from jaxzoo.elastic.sortednet import depth_width_grid, digit_pair_sum, pareto_front, residual_mlp, select
+from jaxzoo.elastic.nested_training import Rule, nested_task
+from jaxzoo.elastic.sortednet import pareto_front
 from jaxzoo.experiment import Claim, Oracle, Paper, setting
 
 PAPER = Paper(
@@ -59,93 +58,117 @@ PAPER = Paper(
     arxiv="2309.00255",
 )
 
+IMAGES, TEXTS = ("pairs", "mobilenet", "resnet"), ("prose", "glue", "decoder")
+TASKS = ("cola", "sst-2", "mrpc", "sts-b", "qqp", "mnli", "mnli-mm", "qnli", "rte", "wnli")
+
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     seeds: int = setting(3, "networks of each kind", low=1)
-    images: str = setting("pairs", "pairs of digits, or CIFAR-10 in the data folder", choices=("pairs", "cifar"))
-    width: int = setting(40, "channels of the whole network; in the first stage, of the one for CIFAR", low=1)
-    step: int = setting(2, "channels between two widths of the grid", low=1)
-    depth: int = setting(8, "blocks of the whole network; of a stage, for CIFAR", low=1)
-    gradients: int = setting(2800, "sub-network gradients of every arm", low=1)
+    images: str = setting("pairs", "pairs of digits, or CIFAR-10 in the data folder by this network", choices=IMAGES)
+    width: int = setting(40, "channels of the whole network for pairs", low=1)
+    step: int = setting(2, "channels between two widths of its grid", low=1)
+    depth: int = setting(8, "its blocks", low=1)
+    gradients: int = setting(4000, "sub-network gradients of every arm", low=1)
     n: int = setting(4, "sub-networks of an update", low=2)
     others: tuple[int, ...] = setting((2, 8), "other n, besides 1", low=1)
     probes: int = setting(8, "sub-networks trained alone, on a quarter of the gradients", low=1)
     batch: int = setting(64, "examples of an update", low=1)
-    rate: float = setting(2e-2, "Adam's peak learning rate, cosine to 0; all rates by validation on key 7", low=0.0)
-    single_rate: float = setting(1e-2, "that of one sub-network an update", low=0.0)
-    line_rate: float = setting(1e-2, "that of lines of networks", low=0.0)
+    rate: float = setting(3e-2, "Adam's peak learning rate, cosine to 0; all rates by validation on key 7", low=0.0)
+    single_rate: float = setting(2e-2, "that of one sub-network an update", low=0.0)
+    line_rate: float = setting(2e-2, "that of lines of networks", low=0.0)
     alone_rate: float = setting(6e-3, "that of networks trained alone", low=0.0)
-    sandwich_rate: float = setting(3e-3, "that of the sandwich", low=0.0)
+    sandwich_rate: float = setting(6e-3, "that of the sandwich", low=0.0)
     checkpoints: int = setting(10, "looks at the validation accuracy in a training, evenly spaced", low=5)
     held_out: tuple[int, int] = setting((1000, 2000), "validation and test pairs", low=1)
     subsets: int = setting(20, "random subsets to search among", low=1)
-    text: str = setting("prose", "prose that comes along, or train.txt in the data folder", choices=("prose", "file"))
-    features: int = setting(48, "width of the transformer", low=1)
-    heads: int = setting(4, "heads of the transformer, a power of two", low=1)
-    layers: int = setting(4, "blocks of the transformer", low=1)
-    length: int = setting(32, "characters of a sequence", low=1)
-    text_batch: int = setting(8, "sequences of an update", low=1)
-    text_rate: float = setting(3e-3, "Adam's peak learning rate on text", low=0.0)
-    text_gradients: int = setting(600, "updates of the transformer, one sub-network each; 0 for no text part", low=0)
+    texts: tuple[str, ...] = setting(("prose",), "prose that comes along, or files in the data folder", choices=TEXTS)
+    features: int = setting(48, "width of the transformer for prose", low=1)
+    heads: int = setting(4, "its heads, a power of two", low=1)
+    layers: int = setting(4, "its blocks", low=1)
+    length: int = setting(32, "its characters of a sequence", low=1)
+    text_batch: int = setting(8, "sequences of an update; a sixteenth of it for the decoder", low=1)
+    text_rate: float = setting(3e-3, "Adam's peak learning rate on texts", low=0.0)
+    text_gradients: int = setting(1600, "sub-network gradients of every arm on a text", low=1)
+    task: str = setting("sst-2", "of GLUE, for BERT", choices=TASKS)
+    tokens: int = setting(128, "of a sequence, for BERT; 16 times as many for the decoder", low=4)
+    begin: bool = setting(True, "BERT's weights before training come from bert-base-uncased in the data folder")
+    shrink: int = setting(1, "factor by which the networks of the paper are smaller, to try them out", low=1)
 
 
 PRESETS = {
     "smoke": Config(1, width=8, step=4, depth=2, gradients=80, others=(), probes=1, batch=8, checkpoints=5,
-                    held_out=(100, 100), subsets=3, text_gradients=0),
+                    held_out=(100, 100), subsets=3, texts=()),
     "default": Config(),
-    "paper": Config(images="cifar", width=16, step=1, depth=5, gradients=312_000, batch=128, rate=1e-3,
-                    single_rate=1e-3, line_rate=1e-3, alone_rate=1e-3, sandwich_rate=1e-3, text="file", features=768,
-                    heads=16, layers=12, length=512, text_batch=8, text_rate=1e-3, text_gradients=100_000),
+    "paper": Config(images="mobilenet", gradients=312_000, batch=128, rate=1e-3, single_rate=1e-3, line_rate=1e-3,
+                    alone_rate=1e-3, sandwich_rate=1e-3, held_out=(5000, 10_000), texts=("glue", "decoder"),
+                    text_batch=32, text_rate=3e-5, text_gradients=100_000),
 }  # fmt: skip
 
 BUDGETS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Shares of the whole network's products."""
-SCORED = 400
-"""Sequences of the text that is held out."""
 
 
 def run(config, runner):
-    return vision(config, runner) | (language(config, runner) if config.text_gradients else {})
+    results = vision(config, runner)
+    for name in config.texts:
+        results |= language(config, runner, text_problem(config, name, partial(data.data_folder, runner.data_dir)))
+    return results
 
 
-def network(config):
-    """The network of the images, its widths, the grid of shapes and their costs."""
-    if config.images == "pairs":
-        model = residual_mlp(width=config.width, depth=config.depth)
-    else:
-        model = nested_resnet(width=config.width, depth=config.depth)
-    widths = range(config.step, config.width + 1, config.step)
-    grid = depth_width_grid(widths, range(1, config.depth + 1))
-    return model, widths, grid, jnp.asarray([model.macs(int(w), int(l)) for w, l in grid], jnp.float32)
+def image_problem(config, name, folder):
+    """A problem of images; `folder()` is the data folder, or None for blank data."""
+    if name == "pairs":
+        sizes = {"width": config.width, "step": config.step, "depth": config.depth}
+        return problems.digit_pairs(**sizes, batch=config.batch, held_out=config.held_out)
+    options = {"batch": config.batch, "first": max(16 // config.shrink, 1)}
+    if folder is None:
+        blank = data.Dataset(np.zeros((2, 32, 32, 3)), np.zeros(2, np.int32), "blank", "", "", "")
+        return problems.cifar(name, (blank, blank), validation=1, **options)
+    sets = data.cifar_binary(folder(), rows=config.held_out[1])
+    return problems.cifar(name, sets, validation=config.held_out[0], **options)
 
 
-def images(config, runner):
-    """A sampler of batches, and validation and test examples with labels."""
-    if config.images == "pairs":
-        train, *held_out = data.standardise(*data.split(data.digits(), 0, (1000, 200, 597)), axis=(0, 1, 2))
-        drawn = [
-            digit_pair_sum(jax.random.key(i), part.x, part.y, count)
-            for i, (part, count) in enumerate(zip(held_out, config.held_out, strict=True))
-        ]
-        return lambda key: digit_pair_sum(key, train.x, train.y, config.batch), *drawn
-    train, test = data.cifar_binary(data.data_folder(runner.data_dir))
-    validation = train.x[-5000:], train.y[-5000:]
-    sampler = data.sampler(train.x[:-5000], train.y[:-5000], config.batch)
-    return sampler, jax.tree.map(jnp.asarray, validation), (jnp.asarray(test.x), jnp.asarray(test.y))
+def text_problem(config, name, folder):
+    """A problem of texts, likewise."""
+    share = lambda size: max(size // config.shrink, 1)  # noqa: E731
+    if name == "prose":
+        sizes = {"features": config.features, "heads": config.heads, "layers": config.layers}
+        return problems.characters(data.pydoc_topics(), **sizes, length=config.length, batch=config.text_batch)
+    if name == "decoder":
+        sizes = {"vocabulary": 32_000, "features": 128 * share(32), "hidden": share(11_008), "heads": share(32)}
+        sizes["blocks"] = 8 * share(4)
+        length = 16 * config.tokens
+        blank = np.zeros(20 * length, np.uint16)
+        tokens = blank if folder is None else data.token_file(folder(), "train", vocabulary=sizes["vocabulary"])
+        return problems.decoder(tokens, **sizes, length=length, batch=-(-config.text_batch // 16))
+    sizes = {"features": 64 * share(12), "heads": share(12), "hidden": 256 * share(12), "depth": share(12)}
+    options = sizes | {"batch": config.text_batch, "length": config.tokens}
+    if folder is None:
+        blank = np.zeros((2, 3, config.tokens), np.int32), np.zeros(2, np.int32)
+        return problems.bert(config.task, (blank, blank), vocabulary=30_522, **options)
+    tokeniser = data.wordpiece(folder(), "bert-base-uncased/vocab.txt")
+    weights = data.safetensors_arrays(folder(), "bert-base-uncased") if config.begin else None
+    parts = (data.glue_tsv(folder(), config.task, part) for part in ("train", "dev"))
+    sets = [(tokeniser.encode(part.first, part.second, config.tokens), part.labels) for part in parts]
+    return problems.bert(config.task, sets, vocabulary=len(tokeniser.ids), weights=weights, **options)
+
+
+def only(shapes, i):
+    """Logits [1, g] of one shape."""
+    return jnp.where(jnp.arange(shapes) == i, 0.0, -jnp.inf)[None]
 
 
 def rules(config, shapes):
     """Of every arm: the logits [n, g] of its sampling, and what else is not the rule of SortedNet."""
     uniform = lambda n: jnp.zeros((n, shapes))  # noqa: E731
-    only = lambda i: jnp.where(jnp.arange(shapes) == i, 0.0, -jnp.inf)[None]  # noqa: E731
     arms = {"sorted": (uniform(config.n), {}), "single": (uniform(1), {"rate": config.single_rate})}
     arms |= {f"n{n}": (uniform(n), {}) for n in config.others}
     arms["sandwich"] = sandwich_logits(shapes, config.n), {"distil": 1.0, "rate": config.sandwich_rate}
     arms["line"] = uniform(config.n), {"line": True, "rate": config.line_rate}
     arms["unsorted"] = uniform(config.n), {"unsorted": True}
-    arms["full"] = only(shapes - 1), {"rate": config.alone_rate}
-    return arms, [only(i) for i in probed(shapes, config.probes)]
+    arms["full"] = only(shapes, shapes - 1), {"rate": config.alone_rate}
+    return arms
 
 
 def probed(shapes, count):
@@ -153,166 +176,99 @@ def probed(shapes, count):
     return np.linspace(0, shapes - 2, count).round().astype(int)
 
 
-def train(
-    config,
-    runner,
-    name,
-    parts,
-    logits,
-    *,
-    gradients=None,
-    line=False,
-    unsorted=False,
-    distil=0.0,
-    rate=None,
-    watch=None,
-):
-    """Trains one arm: its params, its tally of products, and the validation accuracy on the way where it is watched."""
-    model, widths, grid, costs, sampler = parts
-    n, total = logits.shape[0], gradients or config.gradients
-    numbers = map(jnp.float32, (distil, rate or config.rate, total // n))
-    rule = Rule(logits, jnp.asarray(unsorted), *numbers)
+def train(config, runner, name, problem, logits, *, gradients, rate, line=False, unsorted=False, distil=0.0,
+          watch=False):  # fmt: skip
+    """Trains one arm: its params, its tally of products, and the validation accuracy on the way if it is watched."""
+    n = logits.shape[0]
+    rule = Rule(logits, jnp.asarray(unsorted), *map(jnp.float32, (distil, rate, gradients // n)))
     rule = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (runner.seeds, *x.shape)), rule)
-    task = nested_task(model, grid, costs, sampler, line=line)
-    if watch is not None:
-        score = accuracy(*watch)
-
-        def evaluate(state):
-            return {"accuracy": grid_scores(model.exits, state.params, model.dims, widths, score).mean()}
-
-        task = task._replace(evaluate=evaluate)
+    task = problem_task(problem, line=line)
+    if watch:
+        score = problem.score(*problem.validation)
+        task = task._replace(evaluate=lambda state: {"accuracy": scores(problem, score, None, state.params).mean()})
     every = max(config.gradients // n // config.checkpoints, 1)  # the same for all lengths: one program
-    trained = runner.train(name, task, total // n, rule, evaluate_every=every)
-    tally = trained.history["macs"].mean(1) * total * config.batch / 1e9
+    trained = runner.train(name, task, gradients // n, rule, evaluate_every=every)
+    tally = trained.history["macs"].mean(1) * gradients * problem.batch / 1e9
     return trained.state.params, tally, trained.evaluations.get("accuracy")
+
+
+def problem_task(problem, *, line=False):
+    return nested_task(problem.model, problem.grid, problem.costs, problem.sampler, line=line, loss=problem.loss)
+
+
+def scores(problem, score, key, params, *, line=False):
+    """[w, l] scores of the grid."""
+    options = {"line": line, "batches": problem.batches}
+    return score_grid(problem.model, params, problem.widths, problem.grid, score, **options)
 
 
 def vision(config, runner):
     """Test accuracy over the grid of every arm; random subsets in the place of prefixes; networks trained alone."""
-    model, widths, grid, costs = network(config)
-    sampler, validation, test = images(config, runner)
-    parts = model, widths, grid, costs, sampler
-    arms, alone = rules(config, len(grid))
+    problem = image_problem(config, config.images, partial(data.data_folder, runner.data_dir))
+    model, grid, costs, test = problem.model, problem.grid, problem.costs, problem.score(*problem.test)
+    settle = settled(model, problem.batches)
     sizes = {"costs": np.asarray(costs), "n": np.asarray(config.n)}
     params, results = {}, {name: np.broadcast_to(x, (runner.seeds, *x.shape)) for name, x in sizes.items()}
-    for arm, (logits, options) in arms.items():
-        watch = validation if arm in ("sorted", "single") or arm[0] == "n" else None
-        params[arm], tally, watched = train(config, runner, f"net/{arm}", parts, logits, watch=watch, **options)
+    for arm, (logits, options) in rules(config, len(grid)).items():
+        options = {"rate": config.rate, "gradients": config.gradients} | options
+        watch = arm in ("sorted", "single") or arm[0] == "n"
+        params[arm], tally, watched = train(config, runner, f"net/{arm}", problem, logits, watch=watch, **options)
         results[f"gmacs {arm}"] = tally
         if watched is not None:
             results[f"checkpoints {arm}"] = watched
-        exits = on_a_line(model.exits) if arm == "line" else model.exits
-        measure = partial(measure_grid, exits, model.dims, widths)
-        results[f"grid {arm}"] = runner.map(f"grid/{arm}", partial(measure, test), params[arm])
-    chosen = runner.map("select", partial(choose, config, model, widths, grid, costs, validation), params["sorted"])
-    results["chosen"] = chosen
-    results["difference when cut out"] = runner.map("cut-out", partial(cut_out, model, test), params["sorted"])
+        measure = partial(scores, problem, test, line=arm == "line")
+        results[f"grid {arm}"] = runner.map(f"grid/{arm}", measure, params[arm])
+
+    def choose(key, params):
+        on_validation = scores(problem, problem.score(*problem.validation), key, params)
+        return best_shapes(on_validation.ravel(), grid, costs, [share * costs[-1] for share in BUDGETS])
+
+    def cut(key, params):
+        return cut_out_difference(model, params, problem.test[0], settle=settle)
+
+    def one_shape(shape, key, params):
+        active = jax.tree.map(lambda x: x[None], prefix(model.dims, *shape))
+        return subset_accuracy(model, params, active, *problem.test, settle=settle)[0]
+
+    def search(key, params, shapes):
+        held_out = {"validation": problem.validation, "test": problem.test, "subsets": config.subsets}
+        return prefix_against_subsets(key, model, params, shapes, settle=settle, **held_out)
+
+    results["chosen"] = chosen = runner.map("select", choose, params["sorted"])
+    results["difference when cut out"] = runner.map("cut-out", cut, params["sorted"])
     for arm in ("sorted", "unsorted"):
-        compare = partial(search, config, model, validation, test)
-        results |= {f"{k} {arm}": v for k, v in runner.map(f"search/{arm}", compare, params[arm], chosen).items()}
-    scores = []
-    for i, logits in zip(probed(len(grid), config.probes), alone, strict=True):
+        results |= {f"{k} {arm}": v for k, v in runner.map(f"search/{arm}", search, params[arm], chosen).items()}
+    alone = []
+    for i in probed(len(grid), config.probes):
         options = {"gradients": config.gradients // 4, "rate": config.alone_rate}
-        own, *_ = train(config, runner, f"net/alone-{i}", parts, logits, **options)
-        score = partial(one_shape, model, grid[i], test)
-        scores.append(runner.map(f"alone/{i}", score, own))
-    return results | {"alone": np.stack(scores, 1)}
+        own, *_ = train(config, runner, f"net/alone-{i}", problem, only(len(grid), i), **options)
+        alone.append(runner.map(f"alone/{i}", partial(one_shape, grid[i]), own))
+    return results | {"alone": np.stack(alone, 1)}
 
 
-def cut_out(model, held_out, key, params):
-    """How far the dense network of half the width and depth is from the masked one."""
-    half = max(model.dims.width // 2, 1), max(model.dims.depth // 2, 1)
-    small, x = prefix_slice(params, *half, model=model), held_out[0][:BATCH]
-    dense = jax.vmap(model.apply, (None, 0))(small, x)
-    return jnp.abs(dense - jax.vmap(nested(model.apply, model.dims), (None, 0, None, None))(params, x, *half)).max()
-
-
-def measure_grid(exits, dims, widths, held_out, key, params):
-    return grid_scores(exits, params, dims, widths, accuracy(*held_out))
-
-
-def one_shape(model, shape, held_out, key, params):
-    active = jax.tree.map(lambda x: x[None], prefix(model.dims, *shape))
-    return subset_accuracy(model, params, active, *held_out)[0]
-
-
-def choose(config, model, widths, grid, costs, validation, key, params):
-    """The best shape [2] of each budget on validation data, of at most 3/4 of the width so that there are subsets."""
-    scores = measure_grid(model.exits, model.dims, widths, validation, key, params).ravel()
-    scores = jnp.where(grid[:, 0] <= 0.75 * config.width, scores, -1.0)
-    return jnp.stack([grid[select(scores, costs, share * costs[-1])] for share in BUDGETS])
-
-
-def search(config, model, validation, test, key, params, shapes):
-    """For each shape the test accuracy of the prefix, and of the random subset that is best on validation data."""
-    score = partial(subset_accuracy, model, params)
-
-    def at(key, shape):
-        draw = jax.vmap(lambda key: random_subset(key, model.dims, *shape))
-        free = draw(jax.random.split(key, config.subsets))
-        first = prefix(model.dims, *shape)
-        # Channels without order; the blocks are those of the prefix, as in the network that it is compared with.
-        subsets = free._replace(blocks=jnp.broadcast_to(first.blocks[None], free.blocks.shape))
-        best = score(subsets, *validation).argmax()
-        pair = jax.tree.map(lambda a, b: jnp.stack([a, b[best]]), first, subsets)
-        return *score(pair, *test), score(free, *validation).mean()
-
-    keys = jax.random.split(key, len(BUDGETS))
-    prefixes, best, free = jax.lax.map(lambda pair: jnp.stack(at(*pair)), (keys, shapes)).T
-    return {"prefix": prefixes, "best subset": best, "random blocks too": free}
-
-
-def text_parts(config, vocabulary, tokens):
-    """The transformer, its numbers of heads, the grid, costs, and a sampler."""
-    sizes = {"length": config.length, "features": config.features, "heads": config.heads, "depth": config.layers}
-    model = nested_transformer(vocabulary=vocabulary, **sizes)
-    heads = [2**i for i in range(config.heads.bit_length())]
-    grid = depth_width_grid(heads, range(1, config.layers + 1))
-    costs = jnp.asarray([model.macs(int(w), int(l)) for w, l in grid], jnp.float32)
-    sampler = partial(data.windows, tokens=tokens, batch=config.text_batch, length=config.length)
-    return model, heads, grid, costs, sampler
-
-
-def language(config, runner):
-    """Held-out loss, nats a character, over heads and depths: all in one, and the whole transformer alone."""
-    own = config.text == "file"
-    text = data.text_file(data.data_folder(runner.data_dir), "train.txt") if own else data.pydoc_topics()
-    tokens, vocabulary = data.characters(text, 64, lower=True)
-    train_tokens, rest = data.split_by_position(tokens, (0.9, 0.1))
-    held_out = jax.tree.map(lambda x: x[:SCORED], data.all_windows(rest, config.length))
-    parts = text_parts(config, len(vocabulary), train_tokens)
-    model, heads, grid = parts[:3]
-    full = jnp.where(jnp.arange(len(grid)) == len(grid) - 1, 0.0, -jnp.inf)[None]
-
-    def loss(key, params):
-        return -grid_scores(model.exits, params, model.dims, heads, negative_loss(*held_out))
-
-    results = {}
+def language(config, runner, problem):
+    """Over the grid of a text: held-out loss, or the score of a task; all in one, and the whole network alone."""
+    test, shapes, results = problem.score(*problem.test), len(problem.grid), {}
     options = {"gradients": config.text_gradients, "rate": config.text_rate}
-    for arm, logits in {"sorted": jnp.zeros((1, len(grid))), "full": full}.items():
-        params, *_ = train(config, runner, f"text/{arm}", parts, logits, **options)
-        results[f"text {arm}"] = runner.map(f"loss/{arm}", loss, params)
+    for arm, logits in {"sorted": jnp.zeros((config.n, shapes)), "full": only(shapes, shapes - 1)}.items():
+        params, *_ = train(config, runner, f"{problem.name}/{arm}", problem, logits, **options)
+        measured = runner.map(f"{problem.name}-grid/{arm}", partial(scores, problem, test), params)
+        results[f"{problem.name} {arm}"] = measured if problem.name == "glue" else -measured
     return results
 
 
 def full_scale(config):
-    """The trainings of a config on blank data: name -> `Task`."""
-    model, _, grid, costs = network(config)
-    shape = (128,) if config.images == "pairs" else (32, 32, 3)
-    rule = Rule(jnp.zeros((config.n, len(grid))), jnp.asarray(False), *jnp.zeros((3,)))
+    """The trainings of a config on blank data: name -> `Task`; for CIFAR-10 both networks."""
+    names = ("pairs",) if config.images == "pairs" else IMAGES[1:]
+    blank = [image_problem(config, name, None) for name in names]
+    blank += [text_problem(config, name, None) for name in config.texts]
 
-    def blank(task, rule):
+    def task(problem):
+        rule = Rule(jnp.zeros((config.n, len(problem.grid))), jnp.asarray(False), *jnp.zeros((3,)))
+        task = problem_task(problem)
         return task._replace(init=lambda key: task.init(key, rule))
 
-    def sampler(key):
-        return jnp.zeros((config.batch, *shape)), jnp.zeros(config.batch, jnp.int32)
-
-    *parts, windows = text_parts(config, 64, jnp.zeros(config.length + 2, jnp.uint8))
-    text = nested_task(parts[0], parts[2], parts[3], windows)
-    return {
-        "net": blank(nested_task(model, grid, costs, sampler), rule),
-        "text": blank(text, rule._replace(logits=jnp.zeros((1, len(parts[2]))))),
-    }
+    return {problem.name: task(problem) for problem in blank}
 
 
 def mean(arm):

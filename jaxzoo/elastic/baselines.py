@@ -35,8 +35,38 @@ def sandwich_logits(shapes, n):
     return jnp.stack([only(shapes - 1), only(0), *[jnp.zeros(shapes)] * (n - 2)])
 
 
+def at_width(params, active):
+    """The point of a line of networks: a theta_1 + (1 - a) theta_2, a the share of the channels in use.
+
+    Args:
+      params: (theta_1, theta_2).
+      active: an `Active`.
+
+    Returns:
+      Parameters of one network.
+    """
+    a = next(iter(active.masks.values())).mean(dtype=jnp.float32)
+    return jax.tree.map(lambda p, q: a * p + (1 - a) * q, *params)
+
+
+def squared_error(outputs, targets, distil):
+    """Mean squared error of n sub-networks of one output, a `loss` for `nested_task`; see `sandwich_loss`.
+
+    Args:
+      outputs: [n, b, 1].
+      targets: [b].
+      distil: 0 for targets alone, 1 to have all but the first fit the first.
+
+    Returns:
+      A scalar.
+    """
+    y = outputs[..., 0]
+    weight = jnp.where(jnp.arange(y.shape[0]) == 0, 0.0, distil)[:, None]
+    return jnp.square(y - (1 - weight) * targets[None] - weight * jax.lax.stop_gradient(y[:1])).mean()
+
+
 def on_a_line(apply):
-    """A line of networks by width: theta(a) = a theta_1 + (1 - a) theta_2, a the share of the channels in use.
+    """A line of networks by width, at each the network of `at_width`.
 
     Args:
       apply: `apply(params, x, active) -> y`; exits of a network likewise.
@@ -48,8 +78,4 @@ def on_a_line(apply):
     (arXiv 2110.04252), with prefixes of channels.
     """
 
-    def line_apply(params, x, active):
-        a = next(iter(active.masks.values())).mean(dtype=jnp.float32)
-        return apply(jax.tree.map(lambda p, q: a * p + (1 - a) * q, *params), x, active)
-
-    return line_apply
+    return lambda params, x, active: apply(at_width(params, active), x, active)

@@ -14,28 +14,34 @@ import numpy as np
 
 BLOCKS = "blocks"
 """The name of an axis over blocks."""
+BATCH = "batch"
+"""The name of the mapped axis over the examples of a batch."""
 
 
 class Dimensions(NamedTuple):
     """The elastic dimensions of a network.
 
     Attributes:
-      width: of the whole network.
-      units: name of each elastic axis -> its entries per one of width: {"channels": 1, "hidden": 2}.
-      depth: number of blocks of the whole network.
+      width: of the whole network, d.
+      sizes: name of each elastic axis -> its entries in the whole network, {"channels": d, "hidden": 2 d}; at a width w
+        the first ceil(size * w / d) are in use.
+      depth: of the whole network: that many steps, each of one block or more.
+      stages: name of each axis over blocks -> the depth step, from 0, of each of its blocks; None for one axis "blocks"
+        with a block in each step.
     """
 
     width: int
-    units: dict[str, int]
+    sizes: dict[str, int]
     depth: int
+    stages: dict[str, tuple[int, ...]] | None = None
 
 
 class Active(NamedTuple):
     """What a sub-network uses.
 
     Attributes:
-      masks: name of an axis -> [unit * width] booleans.
-      blocks: [depth] booleans.
+      masks: name of an axis -> [its size] booleans.
+      blocks: [depth] booleans, one for each step of depth.
     """
 
     masks: dict[str, jax.Array]
@@ -52,6 +58,10 @@ class NestedModel(NamedTuple):
       dims: its elastic dimensions.
       axes: pytree like params: for each leaf a tuple of the names of its axes, None for one that is never cut.
       macs: `macs(w, l) -> int`: products of one example.
+      train_apply: `apply` as it is in training where that differs: with the statistics of the batch, an axis `BATCH` of
+        `jax.vmap`. None where it is the same.
+      statistics: `statistics(params, x, active)`: those of the batch, along the axis `BATCH`, in the structure of
+        `params["statistics"]`, which `apply` uses. None where there are none.
     """
 
     init: Callable[..., Any]
@@ -60,6 +70,8 @@ class NestedModel(NamedTuple):
     dims: Dimensions
     axes: Any
     macs: Callable[[int, int], int]
+    train_apply: Callable[..., Any] | None = None
+    statistics: Callable[..., Any] | None = None
 
 
 def keep(x, mask):
@@ -84,8 +96,13 @@ def prefix(dims, width, depth):
     for name, value, most in (("width", width, dims.width), ("depth", depth, dims.depth)):
         if isinstance(value, int) and not 1 <= value <= most:
             raise ValueError(f"{name}: expected 1 to {most}, got {value}")
-    masks = {name: jnp.arange(unit * dims.width) < unit * width for name, unit in dims.units.items()}
+    masks = {name: jnp.arange(size) < share(size, width, dims) for name, size in dims.sizes.items()}
     return Active(masks, jnp.arange(dims.depth) < depth)
+
+
+def share(size, width, dims):
+    """Entries in use of an axis of that size, at a width: ceil(size * width / d)."""
+    return -(-size * width // dims.width)
 
 
 def random_subset(key, dims, width, depth):
@@ -98,11 +115,11 @@ def random_subset(key, dims, width, depth):
     Returns:
       `Active`.
     """
-    sizes = [(unit * dims.width, unit * width) for unit in dims.units.values()] + [(dims.depth, depth)]
+    sizes = [(size, share(size, width, dims)) for size in dims.sizes.values()] + [(dims.depth, depth)]
     u = jax.random.uniform(key, (sum(n for n, _ in sizes),))
     parts = jnp.split(u, np.cumsum([n for n, _ in sizes])[:-1])
     *masks, blocks = (_lowest(part, m) for part, (_, m) in zip(parts, sizes, strict=True))
-    return Active(dict(zip(dims.units, masks, strict=True)), blocks)
+    return Active(dict(zip(dims.sizes, masks, strict=True)), blocks)
 
 
 def _lowest(u, m):
@@ -153,13 +170,19 @@ def prefix_slice(params, width, depth, *, model):
     Raises:
       ValueError: a size that the parameters don't hold.
     """
-    lengths = {name: unit * width for name, unit in model.dims.units.items()} | {BLOCKS: depth}
+    if depth < 1:
+        raise ValueError(f"depth: expected at least 1, got {depth}")
+    dims = model.dims
+    lengths = {name: share(size, width, dims) for name, size in dims.sizes.items()}
+    stages = {BLOCKS: range(dims.depth)} if dims.stages is None else dims.stages
+    lengths |= {name: sum(step < depth for step in steps) for name, steps in stages.items()}
 
     def cut(leaf, axes):
         for axis, name in enumerate(axes):
             if name is not None:
-                if not 1 <= lengths[name] <= leaf.shape[axis]:
-                    raise ValueError(f"{name}: expected 1 to {leaf.shape[axis]} of them, got {lengths[name]}")
+                least = 0 if name in stages else 1
+                if not least <= lengths[name] <= leaf.shape[axis]:
+                    raise ValueError(f"{name}: expected {least} to {leaf.shape[axis]} of them, got {lengths[name]}")
                 leaf = leaf[(slice(None),) * axis + (slice(lengths[name]),)]
         return leaf
 

@@ -39,7 +39,7 @@ class NestedState(NamedTuple):
     step: jax.Array
 
 
-def nested_task(model, grid, costs, sampler, *, line=False, evaluate=lambda params: {}):
+def nested_task(model, grid, costs, sampler, *, line=False, loss=sandwich_loss, evaluate=lambda params: {}):
     """Trains sub-networks of a network by a `Rule`.
 
     Args:
@@ -48,13 +48,15 @@ def nested_task(model, grid, costs, sampler, *, line=False, evaluate=lambda para
       costs: [g] of the shapes, for the tally.
       sampler: `sampler(key) -> (x [b, ...], labels [b] or [b, t])`.
       line: train a line of networks (`on_a_line`); params are then a pair.
+      loss: `loss(outputs [n, b, c], targets [b], distil) -> scalar`.
       evaluate: `evaluate(params) -> scalars`.
 
     Returns:
       A task whose `init` takes the `Rule` as its one input. Scalars: "loss", and "macs", the mean cost of an example
       over the update's n sub-networks.
     """
-    apply = on_a_line(model.apply) if line else model.apply
+    apply = model.apply if model.train_apply is None else model.train_apply
+    apply = on_a_line(apply) if line else apply
 
     def init(key, rule):
         params = tuple(model.init(k) for k in jax.random.split(key)) if line else model.init(key)
@@ -67,15 +69,15 @@ def nested_task(model, grid, costs, sampler, *, line=False, evaluate=lambda para
         rate = rule.rate * 0.5 * (1 + jnp.cos(jnp.pi * state.step / rule.updates))
         optimizer = optax.chain(optax.scale_by_adam(), optax.scale(-rate))
         step = sortednet_update(
-            accumulate(apply, lambda logits, labels: sandwich_loss(*flat(logits, labels), rule.distil)),
+            accumulate(apply, lambda logits, labels: loss(*flat(logits, labels), rule.distil)),
             lambda key: masks(key, model.dims, shapes, rule.unsorted),
             optimizer,
         )
-        params, (memory, _), loss = step(
+        params, (memory, _), value = step(
             state.params, (state.optimizer, optax.EmptyState()), key_subset, *sampler(key_batch)
         )
         cost = costs[jnp.argmax((grid[None] == shapes[:, None]).all(-1), axis=1)].mean()
-        return NestedState(params, memory, rule, state.step + 1), {"loss": loss, "macs": cost}
+        return NestedState(params, memory, rule, state.step + 1), {"loss": value, "macs": cost}
 
     return Task(init, update, lambda state: evaluate(state.params))
 
@@ -90,64 +92,3 @@ def masks(key, dims, shapes, unsorted):
     draw = jax.vmap(lambda key, shape: random_subset(key, dims, *shape))
     cut = jax.vmap(lambda key, shape: prefix(dims, *shape))
     return jax.lax.cond(unsorted, draw, cut, jax.random.split(key, shapes.shape[0]), shapes)
-
-
-def grid_scores(exits, params, dims, widths, score):
-    """A score of every width and depth, all depths from one pass.
-
-    Args:
-      exits: as in `NestedModel`.
-      params: of the whole network.
-      dims: its elastic dimensions.
-      widths: [w] ints.
-      score: `score(function) -> [depth]`, where `function(x) -> [depth, ...]` is the network of one width.
-
-    Returns:
-      [w, depth].
-    """
-
-    def at(width):
-        active = prefix(dims, width, dims.depth)
-        return score(lambda x: exits(params, x, active))
-
-    return jax.lax.map(at, jnp.asarray(widths))
-
-
-BATCH = 250
-"""Examples in flight at once where a network is measured."""
-
-
-def accuracy(x, labels):
-    """A score for `grid_scores`: the share of x [m, ...] whose highest logit is that of its label [m]."""
-    return lambda function: (jax.lax.map(function, x, batch_size=BATCH).argmax(-1) == labels[:, None]).mean(0)
-
-
-def negative_loss(x, labels):
-    """A score for `grid_scores`: minus the mean cross-entropy, nats, of sequences x [m, t] and labels [m, t]."""
-
-    def loss(function, x, labels):
-        log_p = jax.nn.log_softmax(function(x))  # [depth, t, c]
-        return -jnp.take_along_axis(log_p, labels[None, :, None], axis=2).mean((1, 2))
-
-    return lambda function: -jax.lax.map(lambda pair: loss(function, *pair), (x, labels), batch_size=BATCH).mean(0)
-
-
-def subset_accuracy(model, params, active, x, labels):
-    """The accuracy of sub-networks given by their masks.
-
-    Args:
-      model: a `NestedModel`.
-      params: of the whole network.
-      active: m of them, with a leading axis.
-      x: [b, ...] examples.
-      labels: [b].
-
-    Returns:
-      [m].
-    """
-
-    def right(active):
-        logits = jax.lax.map(lambda x: model.apply(params, x, active), x, batch_size=BATCH)
-        return (logits.argmax(-1) == labels).mean()
-
-    return jax.lax.map(right, active)

@@ -70,7 +70,7 @@ def nested_transformer(*, vocabulary=64, length=32, features=48, heads=4, depth=
         attention = length * 4 * features * head_dim * w + 2 * length**2 * head_dim * w
         return l * (attention + length * 8 * features**2) + length * features * vocabulary
 
-    return NestedModel(init, apply, exits, Dimensions(heads, {"heads": 1}, depth), AXES, macs)
+    return NestedModel(init, apply, exits, Dimensions(heads, {"heads": heads}, depth), AXES, macs)
 
 
 def apply(params, tokens, active=None):

@@ -52,7 +52,7 @@ def residual_mlp(*, inputs=128, width=40, depth=8, outputs=19):
             "out": {"kernel": normal(key_out, (width, outputs)), "bias": jnp.zeros(outputs)},
         }
 
-    dims = Dimensions(width, {"channels": 1, "hidden": 2}, depth)
+    dims = Dimensions(width, {"channels": width, "hidden": 2 * width}, depth)
     return NestedModel(init, apply, exits, dims, AXES, lambda w, l: macs(w, l, inputs=inputs, outputs=outputs))
 
 

@@ -21,7 +21,7 @@ import optax
 
 from jaxzoo.elastic.digit_pairs import digit_pair_sum
 from jaxzoo.elastic.masked_norm import masked_layer_norm
-from jaxzoo.elastic.nested import nested, prefix, prefix_slice
+from jaxzoo.elastic.nested import BATCH, nested, prefix, prefix_slice
 from jaxzoo.elastic.pareto import pareto_front
 from jaxzoo.elastic.residual_mlp import macs, residual_mlp
 
@@ -87,13 +87,13 @@ def accumulate(apply, loss):
     The sub-networks run side by side under `vmap`; only their masks differ, so that they share every matrix product.
 
     Args:
-      apply: `apply(params, x, active) -> y` of one example.
+      apply: `apply(params, x, active) -> y` of one example; the examples are the axis `BATCH` of `vmap`.
       loss: `loss(y [n, b, ...], target [b, ...]) -> scalar`, a mean over sub-networks and examples.
 
     Returns:
       `mean_loss(params, active [n, ...], x [b, ...], target [b, ...]) -> scalar`.
     """
-    over_batch = jax.vmap(apply, (None, 0, None))
+    over_batch = jax.vmap(apply, (None, 0, None), axis_name=BATCH)
     over_networks = jax.vmap(over_batch, (None, None, 0))
 
     def mean_loss(params, active, x, target):

@@ -11,7 +11,8 @@ import pytest
 from jaxzoo.elastic import sortednet as sn
 from jaxzoo.elastic.baselines import on_a_line, sandwich_logits, sandwich_loss
 from jaxzoo.elastic.nested import nested, prefix
-from jaxzoo.elastic.nested_training import Rule, accuracy, grid_scores, negative_loss, nested_task, subset_accuracy
+from jaxzoo.elastic.nested_measures import accuracy, grid_scores, negative_loss, subset_accuracy
+from jaxzoo.elastic.nested_training import Rule, nested_task
 from jaxzoo.elastic.nested_transformer import nested_transformer
 from jaxzoo.elastic.residual_mlp import residual_mlp
 from jaxzoo.train import fit
