@@ -126,7 +126,7 @@ def test_one_export_explain_and_one_trace():
         ),
         (lambda w: pack_bits(w), TypeError, "x: expected a floating or signed integer dtype, got uint32"),
         (lambda w: pack_bits(w.astype(jnp.int32), axis=2), ValueError, "axis: expected one of x's 2 axes, got 2"),
-        (lambda w: binary_matmul(w, w.T, 40, implementation="pallas_tpu"), ValueError, "implementation: expected None"),
+        (lambda w: binary_matmul(w, w.T, 40, implementation="cudnn"), ValueError, "implementation: expected None"),
     ],
 )
 def test_errors_name_the_argument(call, error, message):

@@ -13,8 +13,9 @@ A loop over groups adds one pass over out per group: groups of 128 or more keep 
 Tried on cpu and dropped: multiplying int8 in float32, which is exact in runs of 1024 terms, for BLAS. XLA's own int8
 product into int32 was 3 times faster (512 x 2048 x 1024 on two cores, JAX 0.10.2).
 
-There is no Pallas kernel: every platform gets the lax form. It has been run on cpu, compiled for TPU v5e and sm_90a,
-and not run there; whether XLA reads int4 weights without first writing them out wide has not been looked at.
+Every platform gets the lax form, which has been run on cpu, compiled for TPU v5e and sm_90a, and not run there; whether
+XLA reads int4 weights without first writing them out wide has not been looked at. The Pallas kernel for TPU (tpu.py)
+surely does, and is taken where it is named until it has run on one. GPUs have no kernel of ours.
 """
 
 import functools
@@ -45,7 +46,7 @@ def quantized_matmul(x, w, w_scale, *, x_scale=None, implementation: str | None 
             consecutive rows of w; floating.
         x_scale: None for 1, [], [..., m] per row, or [..., m, groups]; floating. `groups` is 1 or w_scale's, or
             w_scale's is 1.
-        implementation: None or "xla", the only one.
+        implementation: None or "xla"; or "pallas_tpu", which has not run on a TPU yet.
 
     Returns:
         [..., m, n] of x's dtype where that is float16 or wider, else of the scales' promoted dtype. Accumulated in
@@ -56,6 +57,7 @@ def quantized_matmul(x, w, w_scale, *, x_scale=None, implementation: str | None 
 
     Raises:
         ValueError: shapes or groups that don't fit. TypeError: a dtype, or pair of dtypes, that is none of these.
+        NotImplementedError: a named implementation that can't run, and why.
 
     Source: Jacob et al. (arXiv 1712.05877), eqs. 2 to 4, zero points being 0; groups: Dettmers et al. (arXiv
     2110.02861).
