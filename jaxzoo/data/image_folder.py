@@ -13,15 +13,16 @@ RESIZED = 256 / 224
 """The shorter side is brought to so many times the size of the crop."""
 
 
-def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
+def image_folder(folder: Path, part: str, *, side: int = 224, bicubic: bool = False) -> Dataset:
     """All pictures of `part`, one class for each of its folders in alphabetical order.
 
-    Each is resized so that its shorter side is 256 / 224 of `side`, bicubically, and cut out in the middle.
+    Each is resized so that its shorter side is 256 / 224 of `side`, and cut out in the middle.
 
     Args:
       folder: the data folder, as from `data_folder`.
       part: a folder inside it, "train" or "val".
       side: of the result, in pixels.
+      bicubic: resize bicubically, and not bilinearly.
 
     Returns:
       x [n, side, side, 3] uint8, 150 KB a picture at 224; y [n] int32. `target_names` are the folders' names, and
@@ -34,7 +35,7 @@ def image_folder(folder: Path, part: str, *, side: int = 224) -> Dataset:
     x = np.empty((len(files), side, side, 3), np.uint8)
     digest = hashlib.sha256()
     for row, (path, _) in zip(x, files, strict=True):
-        row[:] = _middle(open_picture(path), side)
+        row[:] = _middle(rgb_picture(path), side, bicubic)
         digest.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
     return Dataset(
         x=x,
@@ -82,28 +83,13 @@ def class_files(folder: Path, part: str) -> tuple[tuple[str, ...], list[tuple[Pa
     return classes, files
 
 
-def open_picture(path: Path):
-    """A file as a Pillow image of red, green and blue.
-
-    Raises:
-      DataError: it is no picture, or is damaged.
-    """
-    from PIL import Image, UnidentifiedImageError  # comes with matplotlib
-
-    with reading(path):
-        try:
-            with Image.open(path) as opened:
-                return opened.convert("RGB")
-        except UnidentifiedImageError:
-            raise DataError(f"{path}: expected a picture, found something else") from None
-
-
-def _middle(picture, side: int) -> np.ndarray:
+def _middle(picture, side: int, bicubic: bool) -> np.ndarray:
     """The middle [side, side, 3] of a resized picture."""
     from PIL import Image
 
     width, height = picture.size
     scale = side * RESIZED / min(width, height)
-    picture = picture.resize((max(side, round(width * scale)), max(side, round(height * scale))), Image.BICUBIC)
+    way = Image.BICUBIC if bicubic else Image.BILINEAR
+    picture = picture.resize((max(side, round(width * scale)), max(side, round(height * scale))), way)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return np.asarray(picture.crop((left, top, left + side, top + side)))

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxzoo.data.dataset import DataError
 from jaxzoo.data.folder import reading
-from jaxzoo.data.image_folder import class_files, open_picture
+from jaxzoo.data.image_folder import class_files, rgb_picture
 
 BLOCK = 1024
 """Pictures that are under way at once while the file is made."""
@@ -76,7 +76,7 @@ def _make(folder: Path, part: str, side: int, pixels: Path, rest: Path) -> None:
     aspect = np.empty(len(files), np.float32)
 
     def put(i):
-        picture = open_picture(files[i][0])
+        picture = rgb_picture(files[i][0])
         aspect[i] = picture.width / picture.height
         x[i] = np.asarray(picture.resize((side, side), Image.BICUBIC))
 

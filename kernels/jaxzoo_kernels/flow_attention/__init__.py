@@ -92,7 +92,7 @@ def flow_attention(
         segment_ids: [..., t] integers where t = s; equal ids are adjacent, and sequences packed this way do not see
             each other.
         initial_state: causal alone: what an earlier call returned, to go on from. It belongs to the first segment.
-        clip: bound of |Ohat| in the competition; None for none, which overflows float32 above 88 unless all keys are seen.
+        clip: bound of |Ohat| in the competition; None for none, with which causal or packed flows above 88 overflow.
         competition: False weighs all keys alike, w = 1.
         allocation: False leaves out the gate.
         eps: keeps the quotients finite.
