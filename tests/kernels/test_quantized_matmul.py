@@ -84,6 +84,13 @@ def test_leading_axes_broadcast(shapes, groups):
     assert relative_rms(got, want) < 2e-6
 
 
+@pytest.mark.parametrize("rows", [63, 64, 100])
+def test_many_rows_in_groups(rows):
+    x, w, w_scale, x_scale = draw(rows, 24), draw(24, 7, dtype="int4"), scale(3, 7), scale(rows, 3)
+    got = quantized_matmul(x, w, w_scale, x_scale=x_scale)
+    assert relative_rms(got, reference.quantized_matmul(x, w, w_scale, x_scale)) < 2e-6
+
+
 def test_empty_sums_are_zero():
     got = quantized_matmul(draw(3, 0), draw(0, 2, dtype="int8"), scale(2))
     np.testing.assert_array_equal(got, np.zeros((3, 2)))

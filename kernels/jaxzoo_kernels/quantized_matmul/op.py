@@ -6,7 +6,7 @@ import jax
 
 from .._core import Op
 from .._core.products import tangent_of
-from .xla import dequantized, scaled
+from .xla import dequantized, scaled, scaled_on_cpu
 
 
 def _shapes(x, w, x_scale, w_scale, *, out_dtype):
@@ -22,6 +22,7 @@ def _jvp(primals, tangents, *, out_dtype, implementation):
 quantized_matmul_op = Op(
     "quantized_matmul",
     xla=scaled,
+    xla_cpu=scaled_on_cpu,
     shapes=_shapes,
     operations=lambda x, w, *_, **__: 2 * max(x.shape[0], w.shape[0]) * x.shape[1] * x.shape[2] * w.shape[2],
     kernels={"pallas_tpu": "jaxzoo_kernels.quantized_matmul.tpu:scaled"},
