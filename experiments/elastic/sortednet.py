@@ -92,7 +92,7 @@ class Config:
     text_gradients: int = setting(1600, "sub-network gradients of every arm on a text", low=1)
     task: str = setting("sst-2", "of GLUE, for BERT", choices=TASKS)
     tokens: int = setting(128, "of a sequence, for BERT; 16 times as many for the decoder", low=4)
-    begin: bool = setting(True, "BERT's weights before training come from bert-base-uncased in the data folder")
+    begin: bool = setting(True, "weights come from bert-base-uncased and Llama-2-7b-hf in the data folder")
     shrink: int = setting(1, "factor by which the networks of the paper are smaller, to try them out", low=1)
 
 
@@ -141,7 +141,8 @@ def text_problem(config, name, folder):
         length = 16 * config.tokens
         blank = np.zeros(20 * length, np.uint16)
         tokens = blank if folder is None else data.token_file(folder(), "train", vocabulary=sizes["vocabulary"])
-        return problems.decoder(tokens, **sizes, length=length, batch=-(-config.text_batch // 16))
+        weights = data.safetensors_arrays(folder(), "Llama-2-7b-hf") if folder and config.begin else None
+        return problems.decoder(tokens, **sizes, weights=weights, length=length, batch=-(-config.text_batch // 16))
     sizes = {"features": 64 * share(12), "heads": share(12), "hidden": 256 * share(12), "depth": share(12)}
     options = sizes | {"batch": config.text_batch, "length": config.tokens}
     if folder is None:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxzoo import data
 from jaxzoo.data.shifted_images import shifted_and_flipped
 from jaxzoo.elastic.baselines import sandwich_loss, squared_error
-from jaxzoo.elastic.bert_weights import begin_from
 from jaxzoo.elastic.nested import NestedModel
 from jaxzoo.elastic.nested_bert import nested_bert
 from jaxzoo.elastic.nested_decoder import nested_decoder
@@ -18,6 +18,7 @@ from jaxzoo.elastic.nested_measures import accuracy, matthews, negative_loss, pe
 from jaxzoo.elastic.nested_mobilenet import nested_mobilenet
 from jaxzoo.elastic.nested_resnet import nested_resnet
 from jaxzoo.elastic.nested_transformer import nested_transformer
+from jaxzoo.elastic.published_weights import begin_from, bert_params, llama_params
 from jaxzoo.elastic.sortednet import depth_width_grid, digit_pair_sum, residual_mlp
 
 SETTLING = 10
@@ -53,6 +54,10 @@ class Problem(NamedTuple):
     batches: jax.Array | None = None
     loss: Callable = sandwich_loss
     score: Callable = accuracy
+
+
+def _shapes(model):
+    return jax.eval_shape(model.init, jax.random.key(0))
 
 
 def _problem(name, model, widths, depths, *rest, **options):
@@ -132,7 +137,7 @@ def bert(task, sets, *, vocabulary, batch, weights=None, **sizes):
     classes = data.GLUE[task].classes
     (x, y), test = sets
     model = nested_bert(vocabulary=vocabulary, outputs=max(len(classes), 1), **sizes)
-    model = model if weights is None else begin_from(model, weights)
+    model = model if weights is None else begin_from(model, bert_params(_shapes(model), weights))
     heads, depth = model.dims.width, model.dims.depth
     score = {"cola": matthews, "sts-b": pearson}.get(task, accuracy)
     options = {"score": score} if classes else {"score": score, "loss": squared_error}
@@ -142,11 +147,12 @@ def bert(task, sets, *, vocabulary, batch, weights=None, **sizes):
     return _problem("glue", model, widths, range(1, depth + 1), sampler, batch, None, test, **options)
 
 
-def decoder(tokens, *, length, batch, scored=100, **sizes):
-    """The next token of a text by a nested decoder, at every exit; scored is a number of sequences."""
+def decoder(tokens, *, length, batch, weights=None, scored=100, **sizes):
+    """The next token of a text by a nested decoder, at every exit; weights as in `bert`, `scored` sequences."""
     train, rest = data.split_by_position(tokens, (0.9, 0.1))
     test = jax.tree.map(lambda x: x[:scored], data.all_windows(rest, length))
     model = nested_decoder(length=length, **sizes)
+    model = model if weights is None else begin_from(model, llama_params(_shapes(model), weights))
     sampler = partial(data.windows, tokens=train, batch=batch, length=length)
     exits = range(1, model.dims.depth + 1)
     return _problem("decoder", model, [1], exits, sampler, batch, None, test, score=negative_loss)
