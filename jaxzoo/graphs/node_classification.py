@@ -9,7 +9,7 @@ import optax
 
 from jaxzoo.graphs.gcn import gcn_layer, init_gcn_layer
 from jaxzoo.model import Model
-from jaxzoo.train import Task, TrainState, keep_best
+from jaxzoo.train import Task, TrainState, keep_best, on_data
 
 
 def dropped(key, x, rate):
@@ -33,42 +33,39 @@ def node_task(model, optimizer, *, every=10, measure=lambda params: {}, graph=No
       graph: `(x, y, complex)` that all seeds share; by default the second input of the task.
 
     Returns:
-      A task. Its inputs are `split`, the masks [n] "train", "validation" and "test" of one seed, and unless `graph` is
-      given `(x, y, complex)`. It evaluates the kept parameters: test accuracy, validation accuracy and `measure`.
+      A task. Its input is `split`, the masks [n] "train", "validation" and "test" of one seed; unless `graph` is given
+      it is `(split, (x, y, complex))`. It evaluates the kept parameters: test accuracy, validation accuracy and
+      `measure`.
     """
 
-    def init(key, split, own=None):
-        x, _, complex = graph if own is None else own
-        params = model.init(key, (x, complex))
-        return {"split": split, "graph": own, "learner": TrainState(params, optimizer.init(params))}
+    def make(split, x, y, complex):
+        def loss(params, part, key=None):
+            logits = model.apply(params, (x, complex), key=key)
+            entropy = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y)
+            return entropy.mean(where=split[part])
 
-    def logits_and_labels(state, params, key=None):
-        x, y, complex = graph if state["graph"] is None else state["graph"]
-        return model.apply(params, (x, complex), key=key), y
+        def init(key):
+            params = model.init(key, (x, complex))
+            return TrainState(params, optimizer.init(params))
 
-    def loss(params, state, part, key=None):
-        entropy = optax.losses.softmax_cross_entropy_with_integer_labels(*logits_and_labels(state, params, key))
-        return entropy.mean(where=state["split"][part])
+        def update(state, key):
+            value, gradient = jax.value_and_grad(loss)(state.params, "train", key)
+            change, memory = optimizer.update(gradient, state.optimizer, state.params)
+            return TrainState(optax.apply_updates(state.params, change), memory), {"loss": value}
 
-    def update(state, key):
-        params, memory = state["learner"]
-        value, gradient = jax.value_and_grad(loss)(params, state, "train", key)
-        change, memory = optimizer.update(gradient, memory, params)
-        return state | {"learner": TrainState(optax.apply_updates(params, change), memory)}, {"loss": value}
+        def evaluate(state):
+            right = model.apply(state.params, (x, complex)).argmax(1) == y
+            accuracy = {
+                "accuracy": right.mean(where=split["test"]),
+                "validation": right.mean(where=split["validation"]),
+            }
+            return accuracy | measure(state.params)
 
-    def evaluate(state):
-        params = state["learner"].params
-        logits, y = logits_and_labels(state, params)
-        right, split = logits.argmax(1) == y, state["split"]
-        accuracy = {
-            "accuracy": right.mean(where=split["test"]),
-            "validation": right.mean(where=split["validation"]),
-        }
-        return accuracy | measure(params)
+        return keep_best(Task(init, update, evaluate), lambda state: -loss(state.params, "validation"), every=every)
 
-    return keep_best(
-        Task(init, update, evaluate), lambda state: -loss(state["learner"].params, state, "validation"), every=every
-    )
+    if graph is None:
+        return on_data(lambda data: make(data[0], *data[1]))
+    return on_data(lambda split: make(split, *graph))
 
 
 def two_layer_gcn(*, classes, hidden=32, dropout=0.5):

@@ -3,6 +3,8 @@
 import jax
 import numpy as np
 
+from jaxzoo.graphs.node_splits import random_masks
+
 
 def planted_triads(
     key, *, nodes, triangles, edges, classes=4, features=32, strength=0.7, pure=0.95, inside=0.2, train=0.2
@@ -55,19 +57,3 @@ def planted_triads(
     every = np.unique(np.sort(np.concatenate([sides, pairs]), axis=1), axis=0)
     masks = random_masks(of_nodes, nodes, train, train)
     return {"x": x.astype(np.float32), "y": y.astype(np.int32), "edges": every.astype(np.int32)} | masks
-
-
-def random_masks(rng, nodes, train, validation):
-    """Splits nodes at random.
-
-    Args:
-      rng: a NumPy generator.
-      nodes: n.
-      train, validation: shares; the rest are for the test.
-
-    Returns:
-      {"train", "validation", "test": [n] booleans}, each node in one.
-    """
-    place = rng.permutation(nodes)
-    first, second = round(train * nodes), round((train + validation) * nodes)
-    return {"train": place < first, "validation": (place >= first) & (place < second), "test": place >= second}

@@ -143,6 +143,19 @@ def stack_simplices(groups, **options):
     }
 
 
+def blank_complex(shape, counts):
+    """`Simplices` of orders 1 to P, of zeros: for what is traced and not run.
+
+    Args:
+      shape: (..., n), of each order's degrees.
+      counts: P numbers of simplices.
+    """
+    return tuple(
+        Simplices(jnp.zeros((*shape[:-1], count, p + 1), jnp.int32), jnp.zeros(shape))
+        for p, count in enumerate(counts, 1)
+    )
+
+
 def simplicial_walk(x, members, degree):
     """The two-step walk node -> simplex -> node: S x = D^-1/2 H H^T D^-1/2 x / (p + 1), H the incidence [n, m].
 

@@ -130,14 +130,13 @@ def test_node_task_learns_and_keeps_the_best_validation_loss(shared):
     split, graph = node_inputs()
     model = hi.higcn(classes=CLASSES, hidden=8, k=2, alpha=0.0, dropout=0.1, dprate=0.1)
     task = node_task(model, optax.adam(0.1), every=1, graph=graph if shared else None)
-    inputs = (split,) if shared else (split, graph)
-    trained = fit(task, jax.random.key(0), 60, *inputs)
+    trained = fit(task, jax.random.key(0), 60, split if shared else (split, graph))
     assert trained.evaluations["accuracy"][-1] == 1.0
     x, y, complex = graph
-    kept = trained.state.best["learner"].params
-    logits = model.apply(kept, (x, complex))
+    selected, _ = trained.state
+    logits = model.apply(selected.best.params, (x, complex))
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y)[split["validation"]].mean()
-    np.testing.assert_allclose(-trained.state.score, loss, rtol=1e-4)
+    np.testing.assert_allclose(-selected.score, loss, rtol=1e-4)
 
 
 def test_gcn_without_edges_is_a_dense_network():

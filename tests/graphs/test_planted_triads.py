@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxzoo.graphs.planted_triads import planted_triads, random_masks
+from jaxzoo.graphs.planted_triads import planted_triads
 from jaxzoo.graphs.simplices import enumerate_cliques
 
 
@@ -42,12 +42,6 @@ def test_features_and_masks():
     masks = np.stack([graph[part] for part in ("train", "validation", "test")])
     assert masks.sum(1).tolist() == [800, 800, 2400]
     assert (masks.sum(0) == 1).all()
-
-
-def test_random_masks_are_random():
-    first, second = (random_masks(np.random.default_rng(seed), 10, 0.6, 0.2) for seed in (0, 1))
-    assert [mask.sum() for mask in first.values()] == [6, 2, 2]
-    assert (first["train"] != second["train"]).any()
 
 
 @pytest.mark.parametrize("options", [{"nodes": 11}, {"nodes": 40, "classes": 1}])
