@@ -38,10 +38,23 @@ import optax
 
 from jaxzoo import data
 from jaxzoo.experiment import Claim, Oracle, Paper, setting
-from jaxzoo.interpretability import circuit_paths, circuits, greater_than, sparse_dictionaries, transcoders
+from jaxzoo.interpretability import circuit_paths, circuits, greater_than, sparse_dictionaries, transcoders, year_span
 from jaxzoo.interpretability.circuit_figure import draw_circuit
+from jaxzoo.interpretability.geometric_median import geometric_median
+from jaxzoo.interpretability.gpt2 import GPT2
+from jaxzoo.interpretability.gpt_neox import GPTNeoX
+from jaxzoo.interpretability.harvest import dictionary_rows, harvest, harvest_sample
 from jaxzoo.interpretability.hosts import Host, SequentialBlock
-from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, at_matched_l0, entropy, interpolate, substitute_losses
+from jaxzoo.interpretability.mlp_substitutes import (
+    SUBSTITUTES,
+    curve,
+    entropy,
+    lost_ratio,
+    matched,
+    recovered_at,
+    substitute_losses,
+)
+from jaxzoo.interpretability.pretrained import load_text_host
 from jaxzoo.train import Task, supervised
 from jaxzoo.transforms import as_model, capture
 
@@ -57,8 +70,8 @@ PAPER = Paper(
 @dataclasses.dataclass(frozen=True)
 class Config:
     seeds: int = setting(3, "hosts, each with dictionaries of its own", low=1)
-    host: str = setting("prose", "trained on prose that comes along, or host.npz and tokens.npy in the data folder",
-                        choices=("prose", "file"))  # fmt: skip
+    host: str = setting("prose", "trained on prose that comes along, or a network from the data folder",
+                        choices=("prose", "gpt2", "pythia-410m", "pythia-1.4b"))  # fmt: skip
     vocabulary: int = setting(96, "characters that the host tells apart", low=2)
     features: int = setting(64, "d, width of the host", low=8)
     layers: int = setting(3, "blocks of the host", low=1)
@@ -72,6 +85,12 @@ class Config:
     steps: int = setting(800, "updates of a dictionary", low=1)
     batch: int = setting(4, "sequences whose activations make an update of a dictionary", low=1)
     rate: float = setting(2e-2, "Adam's learning rate for dictionaries after the warm-up; 4e-4 in the code", low=0.0)
+    warm_up: int = setting(40, "updates in which that rate is reached; 5000 in the code", low=1)
+    dead_after: int = setting(0, "idle updates before ghost gradients reach a feature; 0 for none, 5000 in the code",
+                              low=0)  # fmt: skip
+    biases: str = setting("mean", "of inputs and outputs, where a dictionary's biases begin",
+                          choices=("mean", "geometric median"))  # fmt: skip
+    together: int = setting(32, "dictionaries trained side by side, at most", low=1)
     sparsity: tuple[float, ...] = setting((1e-4, 3e-4, 1e-3, 3e-3), "lambda in the code's convention", low=0.0)
     windows: int = setting(64, "held-out sequences on which losses are measured", low=1)
     reading: int = setting(256, "held-out sequences on which features are read", low=1)
@@ -84,10 +103,12 @@ class Config:
 
 PRESETS = {
     "smoke": Config(1, features=32, layers=1, layer=0, heads=2, length=32, host_steps=20, host_batch=4, width=64,
-                    steps=20, batch=2, windows=8, reading=8, number_features=16, number_steps=20, number_width=64),
+                    steps=20, batch=2, warm_up=1, windows=8, reading=8, number_features=16, number_steps=20,
+                    number_width=64),
     "default": Config(),
-    "paper": Config(host="file", vocabulary=50257, features=768, layers=12, layer=8, heads=12, length=128, width=24576,
-                    steps=14_650, batch=32, rate=4e-4, sparsity=(1.4e-5, 4e-5, 8e-5, 1.4e-4)),
+    "paper": Config(host="gpt2", vocabulary=50257, features=768, layers=12, layer=8, heads=12, length=128, width=24576,
+                    steps=14_650, batch=32, rate=4e-4, warm_up=5000, dead_after=5000,
+                    sparsity=(1.4e-5, 4e-5, 8e-5, 1.4e-4)),
 }  # fmt: skip
 
 MIDDLE = 2
@@ -98,12 +119,27 @@ SEEN = 20
 """Times that a character has to occur for its mean activation to count."""
 DEPTH, WIDTH = 3, 8
 """Of the path search."""
+SPARE = 4
+"""Times the tokens that dictionaries see are taken from a long text, since they are drawn with repetition."""
+YEAR_LAYER = 10
+"""Whose features carry greater-than in GPT-2, counted from 0."""
 
 
 def run(config, runner):
     if config.layer >= config.layers:
         raise ValueError(f"layer: expected one of the {config.layers} layers, counted from 0, got {config.layer}")
-    return text(config, runner) | numbers(config, runner)
+    if config.host != "gpt2":
+        return text(config, runner, *host_and_text(config, runner))[0] | numbers(config, runner)
+    questions = year_span.load_year_questions(data.data_folder(runner.data_dir), config.host)
+    module, host, *texts = host_and_text(config, runner)
+    results, by_layer = text(config, runner, module, host, *texts)
+    layer = min(YEAR_LAYER, config.layers - 1)
+
+    def circuit(key, params, dictionary):
+        return year_span.year_circuit(module, params, dictionary, layer, questions, key)
+
+    found = runner.map("greater-than/circuit", circuit, host, jax.tree.map(lambda x: x[:, layer], by_layer))
+    return results | {f"numbers {name}": value for name, value in found.items()}
 
 
 def adamw(rate, steps):
@@ -112,120 +148,96 @@ def adamw(rate, steps):
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01))
 
 
-def adam(rate, steps):
-    """For dictionaries: constant after a warm-up."""
-    return optax.adam(optax.schedules.warmup_constant_schedule(0.0, rate, max(1, steps // 20)))
+def dictionary_task(config, pairs, width, sparsity):
+    """Adam, its rate constant after a warm-up."""
+    optimizer = optax.adam(optax.schedules.warmup_constant_schedule(0.0, config.rate, config.warm_up))
+    middle = geometric_median if config.biases == "geometric median" else sparse_dictionaries.mean
+    options = {"dead_after": config.dead_after or None, "middle": middle}
+    return sparse_dictionaries.train_dictionary(pairs, width, sparsity, optimizer, **options)
 
 
 def text_host(config):
-    return Host(config.vocabulary, config.features, config.layers, config.heads)
+    sizes = config.vocabulary, config.features, config.layers, config.heads
+    if config.host == "prose":
+        return Host(*sizes)
+    return GPT2(*sizes, tied=False) if config.host == "gpt2" else GPTNeoX(*sizes)
 
 
-def text(config, runner):
-    """The host that reads text: losses with one MLP replaced, features read from weights, circuits."""
+def host_and_text(config, runner):
+    """The host that reads text, its parameters [s, ...], tokens to learn from and held out, and what a token is in the
+    figure: its code point, or its number as -1 - token."""
     module = text_host(config)
-    tokens, codes = load_tokens(config, runner)
+    if config.host != "prose":
+        most = SPARE * config.steps * config.batch * config.length
+        folder = data.data_folder(runner.data_dir)
+        module, params, *texts = load_text_host(folder, config.host, module, most)
+        host = jax.tree.map(lambda x: jnp.stack([x] * runner.seeds), params)
+        return module, host, *texts, -1 - np.arange(config.vocabulary)
+    tokens, vocabulary = data.characters(data.pydoc_topics(), config.vocabulary)
     train, held_out = (jnp.asarray(part) for part in data.split_by_position(tokens, (0.9, 0.1)))
+    codes = np.array([ord(c) if len(c) == 1 else ord("?") for c in vocabulary])
+    sampler = partial(data.windows, tokens=train, batch=config.host_batch, length=config.length)
+    task = supervised(as_model(module), entropy, sampler, adamw(config.host_rate, config.host_steps))
+    host = runner.train("host/trained", task, config.host_steps).state.params
+    return module, host, train, held_out, np.resize(codes, config.vocabulary)
+
+
+def text(config, runner, module, host, train, held_out, codes):
+    """Losses with one MLP replaced, features read from weights, circuits; and the transcoders of all layers."""
     tokens, targets = data.all_windows(held_out, config.length)
     untrained = runner.map("host/untrained", lambda key: as_model(module).init(key, jnp.zeros(2, jnp.int32)))
-    host = train_host(config, runner, module, train, untrained)
 
     def train_dictionaries(arm, params, rows):
-        pairs = partial(harvest, module, train, config.batch, config.length, rows)
-        optimizer = adam(config.rate, config.steps)
-        task = sparse_dictionaries.train_dictionary(pairs, config.width, sparsity_of(config, rows), optimizer)
-        return runner.train(f"dictionaries/{arm}", task, config.steps, params).state.params
+        parts = [rows[i : i + config.together] for i in range(0, len(rows), config.together)]
+        found = [
+            runner.train(f"dictionaries/{arm}-{i}" if i else f"dictionaries/{arm}", task, config.steps, params)
+            for i, task in enumerate(text_task(config, module, train, part) for part in parts)
+        ]
+        return jax.tree.map(lambda *x: jnp.concatenate(x, 1), *[each.state.params for each in found])
 
-    trained = train_dictionaries("trained", host, dictionary_rows(config))
+    trained = train_dictionaries("trained", host, rows_of(config))
     random = train_dictionaries("random", untrained, (("transcoder", 0, MIDDLE),))
-    by_layer = jax.tree.map(lambda x: x[:, [layer_row(config, i) for i in range(config.layers)]], trained)
+    first = [rows_of(config).index(("transcoder", layer, MIDDLE)) for layer in range(config.layers)]
+    by_layer = jax.tree.map(lambda x: x[:, first], trained)
+    both = jax.tree.map(lambda x: x[:, : 2 * len(config.sparsity)], trained)
     held_out = tokens[: config.windows], targets[: config.windows]
-
-    def losses(key, params, trained):
-        key_sample, key_random = jax.random.split(key)
-        row = (("transcoder", config.layer, MIDDLE),)
-        sample = [each[0] for each in harvest(module, train, 32, config.length, row, key_sample, params)]
-        both = jax.tree.map(lambda x: x[: 2 * len(config.sparsity)], trained)
-        return substitute_losses(module, params, config.layer, both, held_out, sample, key_random, KEPT)
-
-    results = runner.map("losses", losses, host, trained)
-
-    def reading(key, params, dictionary):
-        return transcoders.reading_precision(module, params, dictionary, tokens[: config.reading], key, seen=SEEN)
-
+    results = runner.map("losses", partial(losses, config, module, train, held_out), host, both)
+    read = partial(reading, module, tokens[: config.reading])
     for arm, params, stack in (("trained", host, by_layer), ("random", untrained, random)):
-        found = runner.map(f"reading/{arm}", reading, params, jax.tree.map(lambda x: x[:, 0], stack))
+        found = runner.map(f"reading/{arm}", read, params, jax.tree.map(lambda x: x[:, 0], stack))
         results |= {f"{name} {arm}": value for name, value in found.items()}
 
     def exact(key, params, dictionaries):
         return circuits.factorisation_error(module, params, dictionaries, tokens[1])
 
     results["factorisation error"] = runner.map("circuits/exact", exact, host, by_layer)
-    return results | runner.each("circuits/paths", partial(paths, module, tokens[1], codes), host, by_layer)
+
+    def paths(key, params, dictionaries):
+        options = {"depth": DEPTH, "width": WIDTH}
+        found = circuit_paths.most_active_circuit(module, params, dictionaries, tokens[1], **options)
+        return {f"path {name}": value for name, value in found.items()} | {"path text": codes[np.asarray(tokens[1])]}
+
+    return results | runner.each("circuits/paths", paths, host, by_layer), by_layer
 
 
-def load_tokens(config, runner):
-    """The text, and what each token is in the figure: its code point, or its number as -1 - token."""
-    if config.host == "file":
-        return data.npy(data.data_folder(runner.data_dir), "tokens.npy"), -1 - np.arange(config.vocabulary)
-    tokens, vocabulary = data.characters(data.pydoc_topics(), config.vocabulary)
-    codes = np.array([ord(c) if len(c) == 1 else ord("?") for c in vocabulary])
-    return tokens, np.resize(codes, config.vocabulary)
+def text_task(config, module, train, rows):
+    pairs = partial(harvest, module, train, config.batch, config.length, rows)
+    return dictionary_task(config, pairs, config.width, [config.sparsity[i] for _, _, i in rows])
 
 
-def train_host(config, runner, module, train, untrained):
-    """A language model for each seed, or the user's own for all."""
-    if config.host == "file":
-        arrays = data.npz(data.data_folder(runner.data_dir), "host.npz")
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), untrained)
-        return jax.tree.map(lambda x: jnp.stack([x] * runner.seeds), transcoders.load_weights(arrays, like))
-
-    sampler = partial(data.windows, tokens=train, batch=config.host_batch, length=config.length)
-    task = supervised(as_model(module), entropy, sampler, adamw(config.host_rate, config.host_steps))
-    return runner.train("host/trained", task, config.host_steps).state.params
+def losses(config, module, train, held_out, key, params, both):
+    key_sample, key_random = jax.random.split(key)
+    size = module, train, 32, config.length, config.layer, 4 * config.width
+    sample = harvest_sample(*size, key_sample, params)
+    return substitute_losses(module, params, config.layer, both, held_out, sample, key_random, KEPT)
 
 
-def dictionary_rows(config):
-    """(kind, layer, which lambda): both kinds at one layer with every lambda, transcoders of the others with one."""
-    grid = range(len(config.sparsity))
-    both = [(kind, config.layer, i) for kind in ("transcoder", "autoencoder") for i in grid]
-    return (*both, *[("transcoder", layer, MIDDLE) for layer in range(config.layers) if layer != config.layer])
+def reading(module, tokens, key, params, dictionary):
+    return transcoders.reading_precision(module, params, dictionary, tokens, key, seen=SEEN)
 
 
-def layer_row(config, layer):
-    """Which of `dictionary_rows` is the transcoder of a layer at the middle lambda."""
-    return dictionary_rows(config).index(("transcoder", layer, MIDDLE))
-
-
-def sparsity_of(config, rows):
-    return [config.sparsity[i] for _, _, i in rows]
-
-
-def harvest(module, tokens, batch, length, rows, key, params):
-    """Fresh activations for each dictionary: inputs and targets [n, b t, d]."""
-    x, _ = data.windows(key, tokens, batch, length)
-    names = {layer: transcoders.mlp_names(layer) for _, layer, _ in rows}
-    _, seen = jax.vmap(capture(module, *sum(names.values(), ())), (None, 0))(params, x)
-    flat = {name: value.reshape(-1, value.shape[-1]) for name, value in seen.items()}
-    inputs = [flat[names[layer][kind == "autoencoder"]] for kind, layer, _ in rows]
-    return jnp.stack(inputs), jnp.stack([flat[names[layer][1]] for _, layer, _ in rows])
-
-
-def paths(module, tokens, codes, key, params, dictionaries):
-    """The circuit of the most active feature of the last layer, in the second half of a text."""
-    last, half = dictionaries.W_enc.shape[0] - 1, tokens.shape[0] // 2
-    weights = circuits.circuit_weights(params, dictionaries)
-    trace = jax.jit(partial(circuits.trace_circuit, module))(params, dictionaries, tokens)
-    z = np.asarray(trace.z[last])[half:]
-    place, feature = (int(i) for i in np.unravel_index(z.argmax(), z.shape))
-    found = transcoders.path_search(weights, trace, last, feature, place + half, depth=DEPTH, width=WIDTH)
-    return {
-        "path nodes": circuit_paths.paths_as_array(found, WIDTH, DEPTH),
-        "path values": np.array([path.value for path in found]),
-        "path target": np.array([last, feature, place + half]),
-        "path target activation": z.max(),
-        "path text": codes[np.asarray(tokens)],
-    }
+def rows_of(config):
+    return dictionary_rows(config.layers, config.layer, len(config.sparsity), MIDDLE)
 
 
 def numbers(config, runner):
@@ -247,8 +259,7 @@ def numbers(config, runner):
         _, seen = jax.vmap(capture(module, *names), (None, 0))(params, draw(jax.random.split(key, 128))[0])
         return tuple(seen[name].reshape(1, -1, config.number_features) for name in names)
 
-    optimizer = adam(config.rate, config.steps)
-    task = sparse_dictionaries.train_dictionary(pairs, config.number_width, [config.number_sparsity], optimizer)
+    task = dictionary_task(config, pairs, config.number_width, [config.number_sparsity])
     trained = runner.train("greater-than/transcoder", task, config.steps, host).state.params
     questions = greater_than.all_questions(config.numbers)
 
@@ -260,43 +271,25 @@ def numbers(config, runner):
 
 
 def full_scale(config):
-    """The dictionaries, all side by side."""
-    module, rows = text_host(config), dictionary_rows(config)
-    host = jax.eval_shape(lambda: as_model(module).init(jax.random.key(0), jnp.zeros(2, jnp.int32)))
-    pairs = partial(harvest, module, jnp.zeros(config.length + 2, jnp.int32), config.batch, config.length, rows)
-    optimizer = adam(config.rate, config.steps)
-    task = sparse_dictionaries.train_dictionary(pairs, config.width, sparsity_of(config, rows), optimizer)
+    """The dictionaries side by side, and what is measured with them."""
+    module, rows = text_host(config), rows_of(config)
+    text, window = jnp.zeros(config.length + 2, jnp.int32), jnp.zeros((1, config.length), jnp.int32)
+    host = jax.eval_shape(lambda: as_model(module).init(jax.random.key(0), window[0]))
+    task = text_task(config, module, text, rows[: config.together])
 
     def init(key):
         return task.init(key, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), host))
 
-    return {"dictionaries": Task(init, task.update)}
-
-
-def curve(results, kind, s):
-    """L0 and loss of one kind of substitute, of one seed."""
-    l0 = results[f"l0 {kind}"][s] if f"l0 {kind}" in results else np.array(KEPT)
-    return np.asarray(l0, np.float64), np.asarray(results[f"loss {kind}"][s], np.float64)
-
-
-def matched(results, one, other):
-    """[s, 2, 3]: losses of two kinds at three equal L0."""
-    seeds = range(len(results["loss host"]))
-    return np.array([at_matched_l0(curve(results, one, s), curve(results, other, s)) for s in seeds])
-
-
-def recovered_at_40(results):
-    """[s]: what the transcoder recovers at L0 = 40, or at the largest L0 of the grid if that is smaller."""
-    loss = [interpolate(*curve(results, "transcoder", s), 40) for s in range(len(results["loss host"]))]
-    return transcoders.recovered_loss(np.array(loss), results["loss host"], results["loss zero"])
-
-
-def lost_ratio(results, kind):
-    """[s]: how many times more of the MLP's worth its neurons lose at equal L0; the smallest of three points."""
-    neurons, own = np.moveaxis(
-        matched(results, "neurons", kind) - np.asarray(results["loss host"])[:, None, None], 1, 0
-    )
-    return (neurons / np.maximum(own, 1e-6)).min(-1)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    stack = jax.eval_shape(init, key).params
+    both = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2 * len(config.sparsity), *x.shape[1:]), x.dtype), stack)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), stack)
+    held_out = (jnp.repeat(window, config.windows, 0),) * 2
+    return {
+        "dictionaries": Task(init, task.update),
+        "losses": (partial(losses, config, module, text, held_out), key, host, both),
+        "reading": (partial(reading, module, jnp.repeat(window, config.reading, 0)), key, host, one),
+    }
 
 
 CLAIMS = (
@@ -306,7 +299,7 @@ CLAIMS = (
         "output by at most 0.01 nats, at the worst of three points.",
         source="Fig. 3, Table 1",
         paper_value="on par or better in all three models",
-        measure=lambda r: -np.diff(matched(r, "transcoder", "autoencoder"), axis=1).min((1, 2)),
+        measure=lambda r: -np.diff(matched(r, "transcoder", "autoencoder", KEPT), axis=1).min((1, 2)),
         at_most=0.01,
     ),
     Claim(
@@ -314,7 +307,7 @@ CLAIMS = (
         says="It recovers at least 0.9 of what the MLP is worth over zeros, with at most 40 features active.",
         source="Fig. 3",
         paper_value="a loss near the host's own",
-        measure=recovered_at_40,
+        measure=lambda r: recovered_at(r, 40, KEPT),
         at_least=0.9,
         no_effect=0.0,
     ),
@@ -323,7 +316,7 @@ CLAIMS = (
         says="As many of the MLP's own neurons lose at least twice as much as the transcoder.",
         source="Sec. 1: neurons are not sparse",
         paper_value="no figure",
-        measure=lambda r: lost_ratio(r, "transcoder"),
+        measure=lambda r: lost_ratio(r, "transcoder", KEPT),
         at_least=2.0,
         no_effect=1.0,
         log=True,
@@ -333,7 +326,7 @@ CLAIMS = (
         says="As many neurons lose at least twice as much as the autoencoder.",
         source="Sec. 1: neurons are not sparse",
         paper_value="no figure",
-        measure=lambda r: lost_ratio(r, "autoencoder"),
+        measure=lambda r: lost_ratio(r, "autoencoder", KEPT),
         at_least=2.0,
         no_effect=1.0,
         log=True,
@@ -431,7 +424,7 @@ def plot(results, figure):
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
     for n, (kind, style) in enumerate(zip(SUBSTITUTES, ("o-", "s-", "^--", "v:"), strict=True)):
         for s, host in enumerate(results["loss host"]):
-            x, y = curve(results, kind, s)
+            x, y = curve(results, kind, s, KEPT)
             label = kind if s == 0 else None
             left.plot(x, y - host, style, color=f"C{n}", label=label, alpha=0.7, markersize=4)
     worth = np.mean(results["loss zero"] - results["loss host"])

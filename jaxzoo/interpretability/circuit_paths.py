@@ -9,7 +9,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxzoo.interpretability.circuits import attributions, feature_constant, feature_direction
+from jaxzoo.interpretability.circuits import (
+    attributions,
+    circuit_weights,
+    feature_constant,
+    feature_direction,
+    trace_circuit,
+)
 
 KINDS = ("embedding", "bias", "error", "feature", "head", "offset")
 """What a step of a path can be; a bias is of a transcoder, an offset of an attention."""
@@ -149,3 +155,29 @@ def paths_as_array(paths, width, depth):
         for n, node in enumerate(path.nodes):
             nodes[p, n] = KINDS.index(node.kind), *node[1:]
     return nodes
+
+
+def most_active_circuit(module, params, dictionaries, tokens, *, depth, width):
+    """The circuit of the most active feature of the last layer, in the second half of a text.
+
+    Args:
+      module, params, dictionaries, tokens: as of `trace_circuit`.
+      depth, width: as of `path_search`.
+
+    Returns:
+      "nodes" as from `paths_as_array` and "values" [width] of its paths; the "target" (layer, feature, place) and its
+      "target activation".
+    """
+    last, half = dictionaries.W_enc.shape[0] - 1, tokens.shape[0] // 2
+    weights = circuit_weights(params, dictionaries)
+    trace = jax.jit(partial(trace_circuit, module))(params, dictionaries, tokens)
+    z = np.asarray(trace.z[last])[half:]
+    place, feature = (int(i) for i in np.unravel_index(z.argmax(), z.shape))
+    options = {"depth": depth, "width": width, "parallel": module.parallel}
+    found = path_search(weights, trace, last, feature, place + half, **options)
+    return {
+        "nodes": paths_as_array(found, width, depth),
+        "values": np.array([path.value for path in found]),
+        "target": np.array([last, feature, place + half]),
+        "target activation": z.max(),
+    }

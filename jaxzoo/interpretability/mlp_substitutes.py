@@ -5,8 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxzoo.interpretability.sparse_dictionaries import l0, sparse_mlp
-from jaxzoo.interpretability.transcoders import keep_neurons, mlp_names, random_dictionary, top_sparse_mlp
+from jaxzoo.interpretability.sparse_dictionaries import init_dictionary, l0, sparse_mlp
+from jaxzoo.interpretability.transcoders import (
+    keep_neurons,
+    least_squares_decoder,
+    mlp_names,
+    recovered_loss,
+    top_sparse_mlp,
+)
 from jaxzoo.transforms import as_model, capture, replace
 
 SUBSTITUTES = ("transcoder", "autoencoder", "neurons", "random dictionary")
@@ -16,7 +22,7 @@ def substitute_losses(module, params, layer, trained, held_out, sample, key, kep
     """Cross-entropy with each substitute in the place of one MLP, and how many features each has active.
 
     Args:
-      module, params: a `hosts.Host`.
+      module, params: a `hosts.Host`, `gpt2.GPT2` or `gpt_neox.GPTNeoX`.
       layer: whose MLP is replaced.
       trained: a stack of dictionaries [2 n, ...]: n transcoders of the MLP, then n autoencoders of its output.
       held_out: `(tokens, targets)`, each [b, t].
@@ -33,13 +39,25 @@ def substitute_losses(module, params, layer, trained, held_out, sample, key, kep
     parts = (name, mlp, f"{mlp}/dense_0")
     _, seen = jax.vmap(capture(module, *parts), (None, 0))(params, tokens)
     x, m, hidden = (seen[part].reshape(-1, seen[part].shape[-1]) for part in parts)  # [b t, .]
-    out, z = jax.vmap(jax.vmap(sparse_mlp, (None, 0)))(trained, jnp.stack([x] * n + [m] * n))
+
+    def reconstruct(dictionary_and_kind):
+        dictionary, reads_output = dictionary_and_kind
+        out, z = jax.vmap(sparse_mlp, (None, 0))(dictionary, jnp.where(reads_output, m, x))
+        return out, l0(z), (z > 0).any(0).sum()
+
+    out, active, alive = jax.lax.map(reconstruct, (trained, jnp.arange(2 * n) >= n))
     top = jnp.asarray(kept)
     rows, bias = (params[f"block_{layer}"]["mlp"]["dense_1"][part] for part in ("kernel", "bias"))
     keep = jax.vmap(jax.vmap(keep_neurons, (0, None, None)), (None, None, 0))
-    neurons = keep(jax.nn.gelu(hidden), rows, top) + bias[None, None]
-    untrained = jax.vmap(lambda k: random_dictionary(key, *sample, trained.W_enc.shape[2], k))(top)
-    guess, _ = jax.vmap(jax.vmap(top_sparse_mlp, (None, 0, None)), (0, None, 0))(untrained, x, top)
+    neurons = keep(module.activation(hidden), rows, top) + bias[None, None]
+
+    untrained = init_dictionary(key, *sample, trained.W_enc.shape[2])
+
+    def guessed(k):
+        fitted = least_squares_decoder(untrained, *sample, k)
+        return jax.vmap(top_sparse_mlp, (None, 0, None))(fitted, x, k)[0]
+
+    guess = jax.lax.map(guessed, top)
     simple = jnp.stack([m, jnp.zeros_like(m), jnp.broadcast_to(m.mean(0, keepdims=True), m.shape)])
 
     def with_output(tokens, out):
@@ -51,7 +69,6 @@ def substitute_losses(module, params, layer, trained, held_out, sample, key, kep
     values = jax.lax.map(loss, jnp.concatenate([simple, out, neurons, guess]))
     (host, zero, mean), *by_kind = jnp.split(values, np.cumsum([3, n, n, len(kept)]))
     unchanged = entropy(jax.vmap(as_model(module).apply, (None, 0))(params, tokens), targets)
-    active, alive = jax.vmap(l0)(z), (z > 0).any(1).sum(-1)
     named = {f"loss {kind}": value for kind, value in zip(SUBSTITUTES, by_kind, strict=True)}
     named |= {"loss host": host, "loss zero": zero, "loss mean": mean, "loss host unchanged": unchanged}
     named |= {"l0 transcoder": active[:n], "l0 autoencoder": active[n:]}
@@ -93,3 +110,35 @@ def at_matched_l0(one, other, *, fractions=(0.25, 0.5, 0.75)):
         return np.full((2, len(fractions)), np.nan)
     at = low * (high / low) ** np.array(fractions)
     return np.stack([interpolate(*one, at), interpolate(*other, at)])
+
+
+def curve(results, kind, s, kept):
+    """L0 [n] and loss [n] of one kind of substitute, of seed s.
+
+    Args:
+      results: of `substitute_losses`, with a leading seed axis.
+      kind: one of `SUBSTITUTES`.
+      s: which seed.
+      kept: as of `substitute_losses`.
+    """
+    active = results[f"l0 {kind}"][s] if f"l0 {kind}" in results else np.array(kept)
+    return np.asarray(active, np.float64), np.asarray(results[f"loss {kind}"][s], np.float64)
+
+
+def matched(results, one, other, kept):
+    """[s, 2, 3]: losses of two kinds at three equal L0."""
+    seeds = range(len(results["loss host"]))
+    return np.array([at_matched_l0(curve(results, one, s, kept), curve(results, other, s, kept)) for s in seeds])
+
+
+def recovered_at(results, active, kept):
+    """[s]: what the transcoder recovers at an L0, or at the largest L0 of the grid if that is smaller."""
+    loss = [interpolate(*curve(results, "transcoder", s, kept), active) for s in range(len(results["loss host"]))]
+    return recovered_loss(np.array(loss), results["loss host"], results["loss zero"])
+
+
+def lost_ratio(results, kind, kept):
+    """[s]: how many times more of the MLP's worth its neurons lose at equal L0; the smallest of three points."""
+    above = matched(results, "neurons", kind, kept) - np.asarray(results["loss host"])[:, None, None]
+    neurons, own = np.moveaxis(above, 1, 0)
+    return (neurons / np.maximum(own, 1e-6)).min(-1)

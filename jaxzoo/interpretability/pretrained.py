@@ -8,7 +8,7 @@ then a division by the length alone. The authors' transcoders were trained on ne
 
 import jax.numpy as jnp
 
-from jaxzoo.data import DataError, json_file, safetensors_arrays
+from jaxzoo.data import DataError, json_file, safetensors_arrays, token_file
 from jaxzoo.interpretability.gpt2 import gpt2_module, gpt2_params
 from jaxzoo.interpretability.gpt_neox import gpt_neox_module, gpt_neox_params
 
@@ -41,6 +41,32 @@ def load_host(folder, name):
         raise
     except ValueError as error:
         raise DataError(f"{name}: {error}") from error
+
+
+def load_text_host(folder, name, like, most):
+    """A published network with folded norms, and the text beside it: `train.bin` and `val.bin`, or .npy.
+
+    Args:
+      folder, name: as of `load_host`.
+      like: a module of the sizes that it should have.
+      most: tokens to take of the training text.
+
+    Returns:
+      `(module, params, train [n], held_out [k])`.
+
+    Raises:
+      DataError: as `load_host`; or a text is missing or damaged.
+      ValueError: the network has other sizes.
+    """
+    module, params = load_host(folder, name)
+    for size in ("vocabulary", "features", "layers", "heads"):
+        found, wanted = getattr(module, size), getattr(like, size)
+        if found != wanted or type(module) is not type(like):
+            kind = type(module).__name__
+            raise ValueError(f"{size}: expected {found} of a {kind}, as {name}/config.json says, got {wanted}")
+    train = token_file(folder, f"{name}/train", vocabulary=module.vocabulary, most=most)
+    held_out = token_file(folder, f"{name}/val", vocabulary=module.vocabulary)
+    return *fold_norms(module, params), jnp.asarray(train), jnp.asarray(held_out)
 
 
 def fold_norms(module, params):

@@ -39,7 +39,6 @@ __all__ = [
     "keep_features",
     "keep_neurons",
     "l0",
-    "load_weights",
     "mean_activations",
     "path_search",
     "random_dictionary",
@@ -52,6 +51,12 @@ __all__ = [
     "top_sparse_mlp",
     "train_dictionary",
 ]
+
+
+ROWS = 4096
+"""About so many examples' activations are held at a time."""
+COLUMNS = 512
+"""So many features are read at a time."""
 
 
 def mlp_names(layer):
@@ -151,13 +156,23 @@ def random_dictionary(key, x, target, width, k, *, ridge=1e-4):
     Returns:
       A `Dictionary` for `top_sparse_mlp`, whose decoder rows have any length.
     """
-    params = init_dictionary(key, x, target, width)
-    _, z = jax.vmap(top_sparse_mlp, (None, 0, None))(params, x, k)
-    moments = z.T @ z  # [F, F]
+    return least_squares_decoder(init_dictionary(key, x, target, width), x, target, k, ridge=ridge)
+
+
+def least_squares_decoder(params, x, target, k, *, ridge=1e-4):
+    """The dictionary with the decoder that gives the targets best from k features; see `random_dictionary`."""
+    width = params.b_enc.shape[0]
+
+    def add(sums, part):
+        _, z = jax.vmap(top_sparse_mlp, (None, 0, None))(params, part[0], k)
+        return (sums[0] + z.T @ z, sums[1] + z.T @ (part[1] - params.b_out[None])), None
+
+    parts = max(p for p in range(1, -(-len(x) // ROWS) + 1) if len(x) % p == 0)
+    zeros = jnp.zeros((width, width)), jnp.zeros((width, target.shape[1]))
+    split = jax.tree.map(lambda x: x.reshape(parts, -1, x.shape[-1]), (x, target))
+    (moments, products), _ = jax.lax.scan(add, zeros, split)  # [F, F], [F, e]
     moments += ridge * jnp.trace(moments) / width * jnp.eye(width)
-    centred = target - params.b_out[None]
-    decoder = jax.scipy.linalg.solve(moments, z.T @ centred, assume_a="pos")  # [F, e]
-    return params._replace(W_dec=decoder)
+    return params._replace(W_dec=jax.scipy.linalg.solve(moments, products, assume_a="pos"))
 
 
 def de_embedding(embedding, encoder, gain=None):
@@ -231,42 +246,16 @@ def reading_precision(module, params, dictionary, tokens, key, *, seen=20, k=5):
     _, found = jax.vmap(capture(module, name), (None, 0))(params, tokens)
     _, z = jax.vmap(sparse_mlp, (None, 0))(dictionary, found[name].reshape(-1, found[name].shape[-1]))
     embedding, gain = params["embed"]["embedding"], params["block_0"]["norm_mlp"]["scale"]
-    observed, counts = mean_activations(z, tokens.reshape(-1), embedding.shape[0])
+    both = embedding, jax.random.permutation(key, embedding)
+    counts = jnp.zeros(len(embedding), jnp.int32).at[tokens.reshape(-1)].add(1)
     alive, among = (z > 0).any(0), counts >= seen
 
-    def precision(embedding):
-        predicted = de_embedding(embedding, dictionary.W_enc, gain)
-        overlap = jax.vmap(lambda p, o: top_overlap(p, o, among, k), (1, 1))(predicted, observed)
-        return overlap.sum(where=alive) / jnp.maximum(alive.sum(), 1)
+    def overlaps(feature):
+        activations, encoder = feature
+        observed, _ = mean_activations(activations[:, None], tokens.reshape(-1), len(embedding))
+        predicted = [de_embedding(rows, encoder[:, None], gain)[:, 0] for rows in both]
+        return [top_overlap(p, observed[:, 0], among, k) for p in predicted]
 
-    return {
-        "precision": precision(embedding),
-        "precision permuted": precision(jax.random.permutation(key, embedding)),
-        "alive": alive.sum(),
-        "counted": among.sum(),
-    }
-
-
-def load_weights(arrays, like):
-    """A host's parameters from named arrays, such as those of an .npz file.
-
-    Args:
-      arrays: path -> array, with the names of the parameters joined by slashes: "block_0/mixer/q/kernel".
-      like: a pytree of parameters, or of their shapes.
-
-    Returns:
-      The pytree, in float32.
-
-    Raises:
-      ValueError: an array is missing or has another shape; it is named.
-    """
-
-    def read(path, leaf):
-        name = "/".join(str(part.key) for part in path)
-        if name not in arrays:
-            raise ValueError(f"weights: expected an array {name!r} of shape {leaf.shape}, got none of that name")
-        if arrays[name].shape != leaf.shape:
-            raise ValueError(f"weights: {name!r}: expected shape {leaf.shape}, got {arrays[name].shape}")
-        return jnp.asarray(arrays[name], jnp.float32)
-
-    return jax.tree.map_with_path(read, like)
+    found = jax.lax.map(overlaps, (z.T, dictionary.W_enc.T), batch_size=COLUMNS)  # each [F]
+    precision, permuted = (x.sum(where=alive) / jnp.maximum(alive.sum(), 1) for x in found)
+    return {"precision": precision, "precision permuted": permuted, "alive": alive.sum(), "counted": among.sum()}

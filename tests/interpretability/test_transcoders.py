@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 
-from jaxzoo import data
 from jaxzoo.interpretability import transcoders as tc
 from jaxzoo.interpretability.hosts import Host, SequentialBlock
 from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, at_matched_l0, interpolate, substitute_losses
@@ -147,18 +146,6 @@ def test_losses_with_substitutes(host):
         module, 1, lambda x, m: jax.vmap(lambda m: sparse_mlp(jax.tree.map(lambda p: p[3], stack), m)[0])(m)
     )
     np.testing.assert_allclose(found["loss autoencoder"][1], loss(second, params, tokens, targets), rtol=1e-5)
-
-
-def test_weights_from_a_file(host, tmp_path):
-    _, params, _, _ = host
-    arrays = {"/".join(part.key for part in path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(params)}
-    np.savez(tmp_path / "host.npz", **arrays)
-    read = tc.load_weights(data.npz(tmp_path, "host.npz"), jax.eval_shape(lambda: params))
-    jax.tree.map(np.testing.assert_array_equal, read, params)
-    with pytest.raises(ValueError, match=r"'embed/embedding': expected shape \(13, 8\)"):
-        tc.load_weights(arrays | {"embed/embedding": np.zeros((3, 8))}, params)
-    with pytest.raises(ValueError, match="none of that name"):
-        tc.load_weights({}, params)
 
 
 def test_losses_at_matched_l0_are_read_between_the_points():
