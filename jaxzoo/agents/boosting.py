@@ -60,6 +60,12 @@ def gbrl_outputs(ensembles, x):
     return jnp.concatenate([ensemble_predict(ensemble, x) for ensemble in ensembles], axis=-1)
 
 
+def with_trees(agent, count):
+    """The agent with another number of its trees in use: `count(number)` of each ensemble."""
+    ensembles = tuple(ensemble._replace(count=count(ensemble.count)) for ensemble in agent.ensembles)
+    return agent._replace(ensembles=ensembles)
+
+
 def boost(ensembles, f, x, index, gradient, *, cats, growth, rates, shift):
     """One boosting step: a tree, or one for each part of the outputs, fitted to the gradients of a minibatch.
 
