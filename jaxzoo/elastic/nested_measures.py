@@ -4,9 +4,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxzoo.elastic.baselines import at_width, on_a_line
-from jaxzoo.elastic.nested import BATCH, prefix, prefix_slice, random_subset
+from jaxzoo.elastic.nested import BATCH, BLOCKS, prefix, prefix_slice, random_subset
 from jaxzoo.elastic.sortednet import select
 
 IN_FLIGHT = 250
@@ -103,16 +104,16 @@ def negative_loss(x, labels):
 
 def matthews(x, labels):
     """A score for `grid_scores`: Matthews' correlation of the highest of two logits with labels [m] of 0 and 1."""
-    return lambda function: _correlation(jax.lax.map(function, x, batch_size=IN_FLIGHT).argmax(-1), labels)
+    return lambda function: correlation(jax.lax.map(function, x, batch_size=IN_FLIGHT).argmax(-1), labels)
 
 
 def pearson(x, targets):
     """A score for `grid_scores`: the correlation of the one output with the targets [m]."""
-    return lambda function: _correlation(jax.lax.map(function, x, batch_size=IN_FLIGHT)[..., 0], targets)
+    return lambda function: correlation(jax.lax.map(function, x, batch_size=IN_FLIGHT)[..., 0], targets)
 
 
-def _correlation(outputs, targets):
-    """[depth] correlations of outputs [m, depth] with targets [m]; 0 where one is constant."""
+def correlation(outputs, targets):
+    """[k] correlations of outputs [m, k] with targets [m]; 0 where one of them is constant."""
     a, b = (v - v.mean(0, keepdims=True) for v in (outputs.astype(jnp.float32), targets.astype(jnp.float32)))
     return (a * b[:, None]).sum(0) / jnp.maximum(jnp.sqrt((a**2).sum(0) * (b**2).sum(0)), 1e-12)
 
@@ -138,6 +139,45 @@ def subset_accuracy(model, params, active, x, labels, *, settle=lambda params, a
         return (logits.argmax(-1) == labels).mean()
 
     return jax.lax.map(right, active)
+
+
+def left_out_norms(model, params, grid):
+    """Of each sub-network the norm of what it leaves out, |theta - theta[:b]|.
+
+    With bounded gradients the gap between a sub-network and the whole one is bounded by a multiple of it.
+
+    Args:
+      model: a `NestedModel`.
+      params: of the whole network, a dict; statistics of batch norm don't count.
+      grid: [g, 2] shapes.
+
+    Returns:
+      [g].
+
+    Source: Valipour et al. (arXiv 2309.00255), the analysis of the gap.
+    """
+    pairs = jax.tree.map(lambda p, axes: (p, axes), params, model.axes)
+    pairs.pop("statistics", None)
+    leaves = jax.tree.leaves(pairs, is_leaf=_is_pair)
+
+    def at(shape):
+        masks, blocks = prefix(model.dims, *shape)
+        stages = model.dims.stages or {BLOCKS: range(model.dims.depth)}
+        masks = masks | {name: blocks[np.array(steps, int)] for name, steps in stages.items()}
+        total = 0.0
+        for leaf, axes in leaves:
+            used = jnp.ones((1,) * leaf.ndim, bool)
+            for i, name in enumerate(axes):
+                if name is not None:
+                    used = used & masks[name].reshape((1,) * i + (-1,) + (1,) * (leaf.ndim - i - 1))
+            total += jnp.square(jnp.where(used, 0, leaf)).sum()
+        return jnp.sqrt(total)
+
+    return jax.lax.map(at, grid)
+
+
+def _is_pair(x):
+    return isinstance(x, tuple) and len(x) == 2 and isinstance(x[1], tuple)
 
 
 def best_shapes(scores, grid, costs, budgets, *, widest=0.75):

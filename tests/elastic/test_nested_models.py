@@ -11,6 +11,7 @@ from jaxzoo.elastic import nested_mobilenet, nested_resnet
 from jaxzoo.elastic.masked_norm import masked_layer_norm
 from jaxzoo.elastic.nested import Active, exits_by_depth, nested, prefix, prefix_slice, random_subset
 from jaxzoo.elastic.nested_conv import Stage, staged_net
+from jaxzoo.elastic.nested_measures import left_out_norms
 from jaxzoo.elastic.nested_transformer import nested_transformer
 from jaxzoo.elastic.residual_mlp import macs, residual_mlp
 from jaxzoo.ops import layer_norm
@@ -200,3 +201,15 @@ def test_an_active_set_of_everything_is_a_prefix():
     dims = MODELS["mlp"][0].dims
     whole = Active({"channels": jnp.ones(6, bool), "hidden": jnp.ones(12, bool)}, jnp.ones(3, bool))
     jax.tree.map(np.testing.assert_array_equal, prefix(dims, 6, 3), whole)
+
+
+@pytest.mark.parametrize("name", ["mlp", "resnet"])
+def test_what_is_left_out_is_all_that_is_not_in_the_slice(name):
+    model, params, _ = case(name)
+    shapes = [(2, 1), (model.dims.width, model.dims.depth)]
+    weights = lambda p: jax.tree.leaves({k: v for k, v in p.items() if k != "statistics"})  # noqa: E731
+    square = lambda p: sum(float(np.square(leaf).sum()) for leaf in weights(p))  # noqa: E731
+    expected = [np.sqrt(square(params) - square(prefix_slice(params, *shape, model=model))) for shape in shapes]
+    got = jax.jit(lambda p: left_out_norms(model, p, jnp.array(shapes)))(params)
+    np.testing.assert_allclose(got, expected, atol=2e-2, rtol=1e-4)
+    assert got[1] == 0
