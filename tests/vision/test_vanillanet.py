@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxzoo import ops
 from jaxzoo.train import fit
-from jaxzoo.vision.faded_training import faded_task, fading
+from jaxzoo.vision.faded_training import faded_task, fading, mean_over
 from jaxzoo.vision.residual_net import apply_residual_net, init_residual_net
 from jaxzoo.vision.vanillanet import (
     apply_deployed,
@@ -113,6 +113,7 @@ def test_the_fading_relu_goes_from_relu_to_the_identity():
 def test_lam_goes_linearly_to_one_and_stays_there():
     np.testing.assert_allclose(fading(jnp.arange(6), jnp.float32(4)), [0, 0.25, 0.5, 0.75, 1, 1])
     np.testing.assert_allclose(fading(jnp.arange(3), jnp.float32(0)), 1)
+    np.testing.assert_allclose(fading(jnp.arange(7), jnp.float32(6), 3), [0, 0, 0, 0.5, 0.5, 0.5, 1])
 
 
 @pytest.mark.parametrize(("offset", "n"), [((0, 0), 1), ((0, 1), 1), ((-1, 2), 2)])
@@ -211,22 +212,48 @@ def test_training_with_fading_and_an_average_learns():
     options = SMALL | {"classes": 2}
     loss = lambda logits, y: optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()  # noqa: E731
 
-    def task(decay):
-        return faded_task(
-            partial(init_vanillanet, **options),
-            partial(apply_vanillanet, strides=STRIDES),
-            lambda key: (x, y),
-            optax.adam(1e-2),
-            loss,
-            decay=decay,
-            evaluate=lambda params, batch, lam: {"lam": lam},
-        )
-
-    trained = fit(task(0.0), jax.random.key(0), 60, jnp.float32(30))
+    task = faded_task(
+        partial(init_vanillanet, **options),
+        partial(apply_vanillanet, strides=STRIDES),
+        lambda key: (x, y),
+        optax.adam(1e-2),
+        loss,
+        evaluate=lambda params, batch, lam: {"lam": lam},
+    )
+    trained = fit(task, jax.random.key(0), 60, jnp.float32(30))
     assert trained.history["loss"][-5:].mean() < 0.5 * trained.history["loss"][:5].mean()
     assert trained.history["lam"][15] == 0.5
     assert trained.evaluations["lam"][-1] == 1
-    jax.tree.map(np.testing.assert_array_equal, trained.state.average, trained.state.params)
-    slow = fit(task(0.9), jax.random.key(0), 2, jnp.float32(30)).state
-    gap = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), slow.average, slow.params)
-    assert max(jax.tree.leaves(gap)) > 0
+    jax.tree.map(np.testing.assert_array_equal, trained.state.average, (trained.state.params, trained.state.batch))
+
+
+def test_the_average_follows_parameters_and_statistics_and_takes_counts_as_they_are():
+    def apply(params, batch, x, lam, *, train, key):
+        return x * params, {"mean": batch["mean"] + x, "count": batch["count"] + 1}
+
+    init = lambda key: (jnp.float32(1), {"mean": jnp.float32(0), "count": jnp.int32(0)})  # noqa: E731
+    sampler = lambda key: (jnp.float32(2), jnp.float32(0))  # noqa: E731
+    task = faded_task(init, apply, sampler, optax.sgd(0.25), lambda y, target: y, decay=0.9, parts=3)
+    state = fit(task, jax.random.key(0), 2, jnp.float32(0)).state
+    assert state.params == 0  # 1, 0.5, 0
+    assert float(state.average[0]) == pytest.approx(0.9 * (0.9 + 0.1 * 0.5))
+    assert state.batch == {"mean": 4, "count": 2}
+    assert float(state.average[1]["mean"]) == pytest.approx(0.9 * 0.2 + 0.1 * 4)
+    assert state.average[1]["count"] == 2
+
+
+def test_parts_of_an_update_are_averaged_and_whole_numbers_kept():
+    part = lambda i: {"x": jnp.float32(i) ** 2, "n": jnp.int32(7)}  # noqa: E731
+    found = jax.jit(lambda: mean_over(part, 4))()
+    assert (float(found["x"]), int(found["n"])) == ((0 + 1 + 4 + 9) / 4, 7)
+
+
+def test_computing_blocks_again_changes_nothing():
+    params, state = init_vanillanet(jax.random.key(0), channels=2, classes=3, dims=(4,), strides=(), n=1, stem=2)
+    x = pictures(4, 4, 4, 2)
+
+    def gradient(remat):
+        loss = lambda p: apply_vanillanet(p, state, x, 0.3, strides=(), remat=remat)[0].sum()  # noqa: E731
+        return jax.jit(jax.grad(loss))(params)
+
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), gradient(True), gradient(False))
