@@ -6,6 +6,7 @@ Importing this package loads numpy alone; the functions that draw batches load j
 from jaxzoo.data.arrays import npy, npz
 from jaxzoo.data.cifar import cifar_binary
 from jaxzoo.data.dataset import DataError, Dataset
+from jaxzoo.data.downsampled_imagenet import downsampled_imagenet
 from jaxzoo.data.ett import Borders, ett_csv
 from jaxzoo.data.folder import data_folder, find_file
 from jaxzoo.data.geom_gcn import NodeGraph, geom_gcn, geom_gcn_split
@@ -76,6 +77,7 @@ __all__ = [
     "davis",
     "diabetes",
     "digits",
+    "downsampled_imagenet",
     "edge_list",
     "elnino",
     "encode",

@@ -1,4 +1,4 @@
-"""Python 2's pickles of arrays, sparse matrices and neighbour lists, as old research data has them, read without trust.
+"""Old pickles of arrays, sparse matrices and neighbour lists, mostly of Python 2, read without trust.
 
 A pickle is a program that may call anything. Here it can name a handful of types, and what it builds in their place are
 stand-ins that hold arguments and state and run nothing; arrays are made from those after every size was checked.
@@ -48,6 +48,8 @@ ALLOWED = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): lambda *arguments: _Array(),
+    ("numpy._core.multiarray", "_reconstruct"): lambda *arguments: _Array(),
+    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),  # how Python 3 writes bytes for Python 2
     ("scipy.sparse.csr", "csr_matrix"): _Matrix,
     ("collections", "defaultdict"): lambda *arguments: {},
     ("__builtin__", "list"): lambda *arguments: [],
@@ -63,11 +65,11 @@ class _Unpickler(pickle._Unpickler):
         return ALLOWED[module, name]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, most: int = MAX_BYTES) -> Any:
     """What a file holds, of built-in types and stand-ins."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DataError(f"{path}: expected at most {MAX_BYTES} bytes, got {path.stat().st_size}")
+        if path.stat().st_size > most:
+            raise DataError(f"{path}: expected at most {most} bytes, got {path.stat().st_size}")
         with path.open("rb") as file:
             return _Unpickler(file, encoding="latin1").load()
     except DataError:
@@ -84,6 +86,22 @@ def old_array(path: Path) -> np.ndarray:
       DataError: the file is damaged, names anything else, or holds another object.
     """
     return _array(_load(path), path)
+
+
+def old_fields(path: Path, most: int) -> dict[str, Any]:
+    """The dict in a file, its arrays of numbers as from `old_array`; what is not an array is left as it is.
+
+    Args:
+      path: the file, of Python 2 or 3.
+      most: bytes that it may have.
+
+    Raises:
+      DataError: the file is larger or damaged, names anything else than arrays, or holds another object.
+    """
+    found = _load(path, most)
+    if type(found) is not dict:
+        raise DataError(f"{path}: expected a dict, got {_kind(found)}")
+    return {name: _array(value, path) if isinstance(value, _Held) else value for name, value in found.items()}
 
 
 def old_matrix(path: Path) -> np.ndarray:
@@ -132,7 +150,8 @@ def _array(held: Any, path: Path) -> np.ndarray:
     if type(shape) is not tuple or not all(type(side) is int and side >= 0 for side in shape) or len(shape) > 2:
         raise DataError(f"{path}: expected an array of one dimension or two")
     kind = np.dtype(order + name[0])
-    if type(content) is not str or len(content) != kind.itemsize * math.prod(shape):
+    if type(content) not in (str, bytes) or len(content) != kind.itemsize * math.prod(shape):
         raise DataError(f"{path}: an array's shape and the length of its content don't fit; it is cut off")
-    array = np.frombuffer(content.encode("latin1"), kind).reshape(shape, order="F" if fortran is True else "C")
+    content = content.encode("latin1") if type(content) is str else content
+    array = np.frombuffer(content, kind).reshape(shape, order="F" if fortran is True else "C")
     return array.astype(kind.newbyteorder("="), order="C")
