@@ -81,12 +81,13 @@ def gnn_model(parts, width, layers, apply):
     """The `Model` of bodies with that apply and the parameters {"embed", "layers", "decode"} of these parts."""
 
     def init(key, bodies):
-        key_embed, key_decode, *keys = jax.random.split(key, layers + 2)
+        key_embed, key_layer, key_decode = jax.random.split(key, 3)
         n = bodies.x.shape[0]
         h, edges = jnp.zeros((n, width)), jnp.zeros((n, n, 2))
+        layer = parts.layer.init(key_layer, h, edges)  # of which the shapes alone count
         return {
             "embed": parts.embed.init(key_embed, jnp.zeros((n, 6))),
-            "layers": [parts.layer.init(key, h, edges) for key in keys],
+            "layers": [layer] * layers,
             "decode": parts.decode.init(key_decode, h),
         }
 

@@ -93,6 +93,15 @@ def random_rotations(key, count):
     return rotations_of(jax.random.normal(key, (count, 4)))
 
 
+def uniform_quaternions(u):
+    """Quaternions [m, 4] of uniformly random rotations, from uniform numbers [m, 3] in [0, 1).
+
+    Source: Shoemake, "Uniform random rotations" (Graphics Gems III, 1992).
+    """
+    (a, b), (angle_a, angle_b) = jnp.sqrt(jnp.stack([1 - u[:, 0], u[:, 0]])), 2 * jnp.pi * u[:, 1:].T
+    return jnp.stack([a * jnp.sin(angle_a), a * jnp.cos(angle_a), b * jnp.sin(angle_b), b * jnp.cos(angle_b)], axis=1)
+
+
 def rotations_of(quaternions):
     """The rotations [m, 3, 3] of quaternions [m, 4] of any length; uniform if those are normally distributed."""
     w, x, y, z = normalize(quaternions).T

@@ -35,6 +35,7 @@ __all__ = [
     "fa_gnn",
     "fa_pointnet",
     "frame_average",
+    "frame_or_random",
     "frame_permutations",
     "from_frame",
     "ga_average",
@@ -118,6 +119,25 @@ def ga_average(apply, k, *, group="SE", out="invariant"):
     return averaged
 
 
+def frame_or_random(x, random=None, *, key=None, group="E"):
+    """The frame of x, or as many random elements in its place.
+
+    Args:
+      x: [n, 3] points.
+      random: a boolean, which may be traced, so that both share one program. None for the frame, without a key.
+      key: of the random elements.
+      group: as in `frame_average`.
+
+    Returns:
+      A `Frame`.
+    """
+    frame = euclidean_frame(x, **_group(group))
+    if random is None:
+        return frame
+    drawn = random_frame(key, x, len(frame.rotations), **_group(group))
+    return jax.tree.map(functools.partial(jnp.where, random), drawn, frame)
+
+
 def _group(name):
     if name not in GROUPS:
         raise ValueError(f"group: expected one of {', '.join(GROUPS)}, got {name!r}")
@@ -173,7 +193,7 @@ def random_orders(key, present, k):
     return jnp.argsort(jnp.where(present.astype(bool)[None], drawn, 2.0), axis=1)
 
 
-def fa_gnn(*, width=60, layers=4):
+def fa_gnn(*, width=60, layers=4, random=None):
     """FA-GNN: a graph network of bodies whose every layer works in a frame of its own.
 
     Node features are width / 3 vectors. Between layers they are turned back, averaged over the frame's 8 elements and
@@ -182,6 +202,8 @@ def fa_gnn(*, width=60, layers=4):
     Args:
       width: nf, a multiple of 3.
       layers: rounds of messages.
+      random: None; or a boolean, which may be traced: True makes it group averaging of the plain network, over as many
+        random elements as the frame has, drawn once and kept in all layers. The model then needs a key.
 
     Returns:
       A `Model`: bodies (`n_body.Bodies`) -> their later positions [n, 3]. Parameters are those of `body_networks.gnn`.
@@ -193,19 +215,23 @@ def fa_gnn(*, width=60, layers=4):
         raise ValueError(f"width: expected a multiple of 3, vectors of 3-space, got {width}")
     parts = gnn_parts(width)
 
+    def reframed(h, frame):
+        n = h.shape[1]
+        # The latent centre is taken away and never added again, as in the official code.
+        vectors = from_frame(h.reshape(-1, n * width // 3, 3), frame)  # [n nf / 3, 3]
+        found = euclidean_frame(vectors)
+        return to_frame(vectors, found).reshape(-1, n, width), found
+
     def apply(params, bodies, *, key=None):
-        n = bodies.x.shape[0]
         edges = pair_features(bodies.x, bodies.q)  # invariant already
-        frame = euclidean_frame(bodies.x)
+        frame = frame_or_random(bodies.x, random, key=key)
         centre = frame.centre
         seen = jnp.concatenate([to_frame(bodies.x, frame), to_frame(bodies.v, frame, vectors=True)], axis=-1)
         h = jax.vmap(functools.partial(parts.embed.apply, params["embed"]))(seen)  # [m, n, nf]
         for i, layer in enumerate(params["layers"]):
             if i > 0:
-                # The latent centre is taken away and never added again, as in the official code.
-                vectors = from_frame(h.reshape(-1, n * width // 3, 3), frame)  # [n nf / 3, 3]
-                frame = euclidean_frame(vectors)
-                h = to_frame(vectors, frame).reshape(-1, n, width)
+                kept, moved = (h, frame), reframed(h, frame)
+                h, frame = moved if random is None else jax.tree.map(functools.partial(jnp.where, random), kept, moved)
             h, _ = jax.vmap(lambda h, layer=layer: parts.layer.apply(layer, h, edges))(h)
         y = jax.vmap(functools.partial(parts.decode.apply, params["decode"]))(h)
         return from_frame(y, frame) + centre[None]
@@ -214,19 +240,21 @@ def fa_gnn(*, width=60, layers=4):
 
 
 def fa_pointnet(network=None, *, group="E", random=None):
-    """FA-PointNet: unit normals of a point cloud that turn with it.
+    """FA-PointNet: unit normals of a point cloud that turn with it. FA-DGCNN with that network.
 
     Args:
       network: a linen module [n, 3] -> [n, 3]; by default `PointNet()`.
       group: "E" or "SE".
-      random: None; or average over so many random elements in the place of the frame, which then needs a key.
+      random: None; or a boolean, which may be traced: whether as many random elements take the place of the frame. The
+        model then needs a key.
 
     Returns:
       A `Model` [n, 3] -> [n, 3].
     """
     model = uniform_init(as_model(PointNet() if network is None else network))
-    if random is None:
-        averaged = frame_average(model.apply, group=group, out="vector")
-        return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x)))
-    averaged = ga_average(model.apply, random, group=group, out="vector")
-    return Model(model.init, lambda params, x, *, key=None: normalize(averaged(params, x, key=key)))
+    averaged = frame_average(model.apply, group=group, out="vector")
+
+    def apply(params, x, *, key=None):
+        return normalize(averaged(params, x, frame=frame_or_random(x, random, key=key, group=group)))
+
+    return Model(model.init, apply)

@@ -4,6 +4,7 @@ A graph is a matrix [n, n] of zeros and ones, padded; ones on its diagonal mark 
 """
 
 import itertools
+import math
 
 import jax.numpy as jnp
 
@@ -40,14 +41,16 @@ def gin(*, width=32, layers=3, outputs=10, ids=False, eps=0.0):
       ids: append to a node's degree its place in the matrix, one-hot; then the network depends on the labelling.
       eps: where the layers' eps begin. At 0 a node counts for itself as a neighbour does, so a layer sees A + I alone:
         averaged over frames it can't tell K3,3 from the prism, although it has ids.
+        Networks whose ids and eps are arrays (of a boolean, of a number) share one compiled program. Without ids they
+        have the weights of those with ids, which see zeros there.
 
     Returns:
       A `Model` [n, n] -> [outputs].
     """
+    has_ids = ids is not False
 
-    def init(key, x):
-        """Zeros of the right shapes, for `uniform_init`."""
-        sizes = [1 + x.shape[0] * ids] + [width] * layers
+    def zeros(key, x):
+        sizes = [1 + x.shape[0] * has_ids] + [width] * layers
 
         def linear(d, f):
             return {"kernel": jnp.zeros((d, f)), "bias": jnp.zeros(f)}
@@ -55,19 +58,28 @@ def gin(*, width=32, layers=3, outputs=10, ids=False, eps=0.0):
         made = [linear(d, f) | {"eps": jnp.zeros(())} for d, f in itertools.pairwise(sizes)]
         return {"layers": made, "out": linear(width, outputs)}
 
+    def init(key, x):
+        params = drawn.init(key, x)
+        if has_ids:
+            # Where ids are not seen, the fan-in of the first layer is 1, the degree.
+            first, scale = params["layers"][0], jnp.where(ids, 1.0, math.sqrt(1 + x.shape[0]))
+            params["layers"][0] = first | {name: scale * first[name] for name in ("kernel", "bias")}
+        return params
+
     def apply(params, x, *, key=None):
         n = x.shape[0]
         present = jnp.diagonal(x)[:, None].astype(jnp.float32)  # [n, 1]
         a = x.astype(jnp.float32) - jnp.diag(present[:, 0])
         h = a.sum(1, keepdims=True)
-        if ids:
-            h = jnp.concatenate([h, jnp.eye(n) * present], axis=1)
+        if has_ids:
+            h = jnp.concatenate([h, jnp.eye(n) * present * ids], axis=1)
         for layer in params["layers"]:
             h = gin_layer(layer | {"eps": layer["eps"] + eps}, h, a)
         pooled = (h * present).sum(0)
         return jnp.tanh(pooled @ params["out"]["kernel"] + params["out"]["bias"])
 
-    return uniform_init(Model(init, apply))
+    drawn = uniform_init(Model(zeros, apply))
+    return Model(init, apply)
 
 
 def matrix_mlp(*, widths=(128, 64, 10)):

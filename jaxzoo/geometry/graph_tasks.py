@@ -139,6 +139,16 @@ def order_data(members: Members, given, orders):
     }
 
 
+def blank_data(graphs, members, n, times):
+    """The input of `graph_task` for so many graphs of n nodes, their members and relabellings: of its shapes, blank."""
+    graph = np.repeat(np.arange(graphs, dtype=np.int32), members)
+    first = graph[:graphs]
+    blank = Members(np.zeros((len(graph), n, n), np.uint8), graph, first, first)
+    order = order_data(blank, np.zeros((graphs, n, n), np.uint8), "frame")
+    test = jnp.zeros((times, *blank.matrices.shape), jnp.uint8)
+    return jax.tree.map(jnp.asarray, order | {"label": first}) | {"test": test}
+
+
 def graph_classifier(network):
     """A linear layer on the average of a network's outputs: [k, n, n] -> [2] logits."""
 

@@ -4,10 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxzoo.geometry.euclidean_frames import eigengap, random_rotations
-from jaxzoo.geometry.frame_averaging import frame_average, ga_average
+from jaxzoo.geometry.euclidean_frames import (
+    Frame,
+    eigengap,
+    euclidean_frame,
+    random_rotations,
+    rotations_of,
+    to_frame,
+)
 from jaxzoo.geometry.n_body import nbody_charged
 from jaxzoo.geometry.shapes import shape_with_normals
+from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.layers import MLP
 from jaxzoo.transforms import as_model
 
@@ -51,8 +58,8 @@ def cloud_sets(key, *, train, test, points):
 
 def gap_quantiles(x):
     """Least, 1st percentile and median eigengap of clouds [s, c, n, d], for each seed: [s, 3]."""
-    gaps = jax.vmap(jax.vmap(eigengap))(x)
-    return jnp.quantile(gaps, jnp.array([0.0, 0.01, 0.5]), axis=1).T
+    gaps = jax.jit(jax.vmap(jax.vmap(eigengap)))(x)
+    return np.quantile(gaps, (0.0, 0.01, 0.5), axis=1).T
 
 
 def rotation_error(key, averaged):
@@ -66,29 +73,27 @@ def rotation_error(key, averaged):
       {"moved by rotations": [len(averaged)] mean absolute changes, "moved in frame": [2] those over the frames of SE(3)
       and of E(3)}.
     """
-    key_net, key_x, key_turn, key_ga = jax.random.split(key, 4)
-    clouds, turns = jax.random.normal(key_x, (16, 10, 3)), random_rotations(key_turn, 16)
+    key_net, key_drawn = jax.random.split(key)
+    # One draw for clouds, turns and random elements: draws are most of the time to compile.
+    drawn, n = jax.random.normal(key_drawn, (16, 30 + 4 + 2 * 4 * averaged[-1])), averaged[-1]
+    clouds, turns = drawn[:, :30].reshape(16, 10, 3), rotations_of(drawn[:, 30:34])
+    elements = rotations_of(drawn[:, 34:].reshape(-1, 4)).reshape(2 * 16, n, 3, 3)
     # Not tanh: an odd network without biases averages to 0 over the frame of E(3), which has -R with every R.
-    mlp = as_model(MLP((64, 64, 1)))
-    params = mlp.init(key_net, jnp.zeros(30))
+    model = uniform_init(as_model(MLP((64, 64, 1))))
+    params = model.init(key_net, jnp.zeros(30))
 
-    def network(params, x):
-        return mlp.apply(params, x.ravel())[0]
+    def network(x):
+        return model.apply(params, x.ravel())[0]
 
-    def means(x, key):
-        """Over 1, 2, 3, ... random rotations."""
-        one = jax.vmap(lambda key: ga_average(network, 1)(params, x, key=key))
-        return jnp.cumsum(one(jax.random.split(key, averaged[-1]))) / jnp.arange(1, averaged[-1] + 1)
+    def averages(x, rotations):
+        """Over 1, 2, 3, ... random rotations, and over both frames, in one pass: one network to compile."""
+        proper, whole = euclidean_frame(x, proper=True), euclidean_frame(x)
+        every = Frame(jnp.concatenate([proper.rotations, whole.rotations, rotations]), whole.centre)
+        y_proper, y_whole, y = jnp.split(jax.vmap(network)(to_frame(x, every)), (4, 12))
+        return jnp.cumsum(y) / jnp.arange(1, n + 1), jnp.stack([y_proper.mean(), y_whole.mean()])
 
-    def framed(x, _):
-        return jnp.stack([frame_average(network, group=group)(params, x) for group in ("SE", "E")])
-
-    spread = jax.vmap(network, (None, 0))(params, clouds).std()
     both = jnp.concatenate([clouds, clouds @ turns])
-    keys = jax.random.split(key_ga, 32)
-
-    def moved(average):
-        before, after = jnp.split(jax.vmap(average)(both, keys), 2)
-        return jnp.abs(after - before).mean(0) / spread
-
-    return {"moved by rotations": moved(means)[np.array(averaged) - 1], "moved in frame": moved(framed)}
+    found = jax.vmap(averages)(both, elements)
+    spread = jax.vmap(network)(clouds).std()
+    by_rotations, in_frame = (jnp.abs(y[16:] - y[:16]).mean(0) / spread for y in found)
+    return {"moved by rotations": by_rotations[np.array(averaged) - 1], "moved in frame": in_frame}

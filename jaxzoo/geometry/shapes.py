@@ -88,10 +88,10 @@ def shape_with_normals(key, n):
     Returns:
       `(points [n, 3], normals [n, 3])`.
     """
-    key_solid, key_u, key_r = jax.random.split(key, 3)
-    kind, power, *size = jax.random.uniform(key_solid, (5,))
-    size = 0.3 + 0.7 * jnp.stack(size)
+    key_u, key_r = jax.random.split(key)
     # The draws are shared between the kinds, since one alone is taken: they are most of the time to compile.
-    u, r = normalize(jax.random.normal(key_u, (n, 3))), jax.random.uniform(key_r, (n, 5))
+    u, r = normalize(jax.random.normal(key_u, (n, 3))), jax.random.uniform(key_r, (n + 1, 5))
+    kind, power, *size = r[n]
+    size, r = 0.3 + 0.7 * jnp.stack(size), r[:n]
     made = [ellipsoid(u, size), superquadric(u, size, power=2.5 + 3.5 * power), box(r, size), cone(r, size)]
     return jax.tree.map(lambda *each: jnp.stack(each)[(KINDS * kind).astype(int)], *made)

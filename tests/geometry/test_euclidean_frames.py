@@ -11,7 +11,9 @@ from jaxzoo.geometry.euclidean_frames import (
     from_frame,
     random_frame,
     random_rotations,
+    rotations_of,
     to_frame,
+    uniform_quaternions,
 )
 
 
@@ -114,3 +116,13 @@ def test_wrong_input_is_refused():
         euclidean_frame(jnp.zeros(7))
     with pytest.raises(ValueError, match="out: expected one of"):
         from_frame(jnp.zeros((8, 3)), euclidean_frame(points()), out="scalar")
+
+
+def test_quaternions_of_uniform_numbers_have_length_one_and_uniform_rotations():
+    quaternions = uniform_quaternions(jax.random.uniform(jax.random.key(0), (4000, 3)))
+    np.testing.assert_allclose(jnp.linalg.norm(quaternions, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(quaternions.T @ quaternions / 4000, np.eye(4) / 4, atol=0.02)
+    turned = rotations_of(quaternions)[:, :, 2]  # where the z axis goes: uniform on the sphere
+    np.testing.assert_allclose(turned.mean(0), 0, atol=0.04)
+    np.testing.assert_allclose(turned.T @ turned / 4000, np.eye(3) / 3, atol=0.02)
+    np.testing.assert_allclose((turned[:, 2] ** 4).mean(), 1 / 5, atol=0.02)

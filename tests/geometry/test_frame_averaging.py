@@ -210,6 +210,25 @@ def test_gradients_of_fa_gnn_are_finite_and_reach_every_parameter():
         assert (leaf != 0).any()
 
 
+def test_with_random_elements_fa_gnn_is_group_averaging_of_the_plain_network():
+    size, system = {"width": 6, "layers": 2}, bodies()
+    plain = gnn(**size)
+    params = plain.init(jax.random.key(0), system)
+
+    def displaced(params, x, v):
+        return plain.apply(params, Bodies(x, v, system.q))
+
+    @jax.jit
+    def switched(random):
+        return fa.fa_gnn(**size, random=random).apply(params, system, key=jax.random.key(4))
+
+    average = jax.jit(fa.ga_average(displaced, 8, group="E", out="position"))
+    expected = average(params, system.x, system.v, key=jax.random.key(4))
+    np.testing.assert_allclose(switched(True), expected, atol=1e-5)
+    np.testing.assert_allclose(switched(False), jax.jit(fa.fa_gnn(**size).apply)(params, system), atol=1e-5)
+    assert jnp.abs(switched(False) - expected).max() > 1e-3
+
+
 @pytest.mark.parametrize(("group", "proper"), [("E", False), ("SE", True)])
 def test_fa_pointnet_gives_unit_normals_that_turn_with_the_cloud(group, proper):
     model = fa.fa_pointnet(PointNet(8, 8), group=group)
@@ -222,7 +241,7 @@ def test_fa_pointnet_gives_unit_normals_that_turn_with_the_cloud(group, proper):
 
 
 def test_fa_pointnet_over_random_elements_needs_a_key_and_does_not_turn():
-    model = fa.fa_pointnet(PointNet(8, 8), random=8)
+    model = fa.fa_pointnet(PointNet(8, 8), random=True)
     x = jax.random.normal(jax.random.key(1), (10, 3))
     params = model.init(jax.random.key(0), x)
     y, other = (model.apply(params, x, key=key) for key in jax.random.split(jax.random.key(2)))

@@ -14,6 +14,7 @@ from jaxzoo.geometry.uniform_init import uniform_init
 from jaxzoo.geometry.weisfeiler_leman import wl_pairs
 from jaxzoo.model import Model
 from jaxzoo.train import fit
+from jaxzoo.train.loop import hoist
 
 
 def test_a_layer_sums_over_neighbours():
@@ -55,6 +56,26 @@ def test_padding_changes_nothing_for_message_passing_and_labels_only_matter_with
             np.testing.assert_allclose(network.apply(params, large), network.apply(params, small), atol=1e-6)
         moved = jnp.abs(network.apply(params, small[order][:, order]) - network.apply(params, small)).max()
         assert (moved > 1e-3) == ids
+
+
+def test_networks_with_and_without_ids_share_a_program():
+    small = jnp.asarray(pad(nx.to_numpy_array(nx.barbell_graph(3, 1), dtype=np.uint8), 7))
+    programs = []
+    for ids, eps in ((False, 0.0), (True, 0.5)):
+        network = gin(width=8, ids=jnp.array(ids), eps=jnp.array(eps))
+        pure, constants, _ = hoist(network.apply, network.init(jax.random.key(0), small), small)
+        programs.append(jax.jit(pure).lower(constants, network.init(jax.random.key(0), small), small).as_text())
+    assert programs[0] == programs[1]
+
+
+def test_a_network_that_could_have_ids_and_has_none_is_the_one_without():
+    small = jnp.asarray(pad(nx.to_numpy_array(nx.barbell_graph(3, 1), dtype=np.uint8), 7))
+    plain, without = gin(width=8), gin(width=8, ids=jnp.array(False))
+    params = without.init(jax.random.key(0), small)
+    first = params["layers"][0]
+    assert jnp.abs(first["kernel"]).max() > 0.9  # uniform in -+1, as for the degree alone
+    seen = params | {"layers": [first | {"kernel": first["kernel"][:1]}, *params["layers"][1:]]}
+    np.testing.assert_allclose(without.apply(params, small), plain.apply(seen, small), atol=1e-6)
 
 
 def test_shuffled_graphs_are_isomorphic_and_keep_their_padding():

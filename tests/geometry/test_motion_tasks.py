@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxzoo.geometry.body_networks import gnn
+from jaxzoo.geometry.frame_averaging import fa_gnn
 from jaxzoo.geometry.motion_sets import body_sets, cloud_sets, gap_quantiles, rotation_error
 from jaxzoo.geometry.motion_tasks import body_task, cloud_task, random_turns, selected, turn
 from jaxzoo.geometry.n_body import Bodies
@@ -14,9 +15,10 @@ from jaxzoo.train import fit
 
 def test_turns_are_rotations_or_none():
     x = jax.random.normal(jax.random.key(0), (4, 5, 3))
-    none = random_turns(jax.random.key(1), 4, jnp.array(False))
+    u = jax.random.uniform(jax.random.key(1), (4, 3))
+    none = random_turns(u, jnp.array(False))
     np.testing.assert_array_equal(turn(x, none), x)
-    turns = random_turns(jax.random.key(1), 4, jnp.array(True))
+    turns = random_turns(u, jnp.array(True))
     np.testing.assert_allclose(turn(x, turns), np.einsum("bni,bij->bnj", x, turns), atol=1e-5)
     assert jnp.abs(turns[0] - turns[1]).max() > 0.1
 
@@ -28,8 +30,8 @@ def systems(count, seed):
 
 def test_bodies_are_learned_from_the_first_systems():
     data = {"train": systems(40, 0), "valid": systems(10, 1), "test": systems(10, 2)}
-    data |= {"count": jnp.int32(20), "augment": jnp.array(False)}
-    task = body_task(gnn(width=6, layers=1), batch=10, rate=1e-2)
+    data |= {"count": jnp.int32(20), "augment": jnp.array(False), "random": jnp.array(False)}
+    task = body_task(lambda _: gnn(width=6, layers=1), batch=10, rate=1e-2)
     trained = fit(task, jax.random.key(0), 40, data, evaluate_every=20)
     assert trained.evaluations["valid"][1] <= trained.evaluations["valid"][0] < 4
     bodies, y = data["train"]
@@ -39,14 +41,29 @@ def test_bodies_are_learned_from_the_first_systems():
     assert (again.evaluations["test"] != trained.evaluations["test"]).all()
 
 
+def test_predictions_turn_with_the_systems_in_frames_and_not_over_as_many_random_elements():
+    def make_model(random):
+        return fa_gnn(width=6, layers=2, random=random)
+
+    task, found = body_task(make_model, batch=10, rate=1e-2, stochastic=True), {}
+    for random in (False, True):
+        data = {"train": systems(40, 0), "valid": systems(10, 1), "test": systems(10, 2)}
+        data |= {"count": jnp.int32(40), "augment": jnp.array(False), "random": jnp.array(random)}
+        found[random] = fit(task, jax.random.key(0), 20, data).evaluations
+    assert found[False]["not turned"] < 1e-3
+    assert found[True]["not turned"] > 1e-2
+    assert found[False]["test"] != found[True]["test"]
+
+
 def test_the_state_is_selected_by_validation_alone():
     evaluations = {"valid": np.array([[3.0, 1.0, 2.0], [1.0, 5.0, 4.0]]), "test": np.arange(6.0).reshape(2, 3)}
     np.testing.assert_array_equal(selected(evaluations), [1, 3])
 
 
 def test_normals_are_learned_and_measured():
-    data = cloud_sets(jax.random.key(0), train=12, test=6, points=8) | {"augment": jnp.array(False)}
-    task = cloud_task(normals_of(PointNet(8, 8)), batch=6, rate=1e-2)
+    data = cloud_sets(jax.random.key(0), train=12, test=6, points=8)
+    data |= {"augment": jnp.array(False), "random": jnp.array(False)}
+    task = cloud_task(lambda _: normals_of(PointNet(8, 8)), batch=6, rate=1e-2)
     trained = fit(task, jax.random.key(1), 40, data)
     assert trained.history["loss"][-5:].mean() < trained.history["loss"][:5].mean()
     assert set(trained.evaluations) == {"step", "aligned", "rotated", "not turned"}
