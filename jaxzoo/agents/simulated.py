@@ -50,14 +50,14 @@ def simulated(make: Callable[[], Any], cats: tuple[int, ...], actions: int, limi
 
     Args:
       make: makes a simulator, not before the first is needed: `reset(seed=seed) -> (x [f], info)`, and
-        `step(action) -> (x [f], reward, terminated, truncated, info)`. Deterministic, but for its seed.
+        `step(action) -> (x [f], reward, terminated, truncated, info)`; all that is random in it comes from the seed.
       cats: for each of the f features its number of categories, 0 for a number.
       actions: how many there are, at most 256.
       limit: steps after which an episode is cut off. A simulator that cuts one off itself must not do so before.
       clip: whether learners see the sign of rewards.
 
     Returns:
-      `Environment`. A state that has ended stays as it is, terminated and with reward 0.
+      `Environment`. An episode that has ended stays as it is, with reward 0; nobody is to go on beyond the limit.
 
     Raises:
       ValueError: actions or limit out of range.
