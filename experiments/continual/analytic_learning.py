@@ -25,7 +25,7 @@ written, C1b's error was 2.6e-3 on one stream and would have missed its bound. S
 margins are ours.
 
 The preset `paper` is Si-Blurry with the D, gamma, batches and memory of its official scripts: CIFAR-100's binary
-version (or the source imagenet-r, tiny-imagenet) through a ViT from vit.safetensors in timm's names; theirs is a
+version (or the source imagenet-r, tiny-imagenet) through a ViT from vit/model.safetensors in timm's names; theirs is a
 DeiT-S/16 of 611 classes of ImageNet. It takes about 2.7 GB of memory. For B50 with 25 phases, C5, give it
 `--config.source cifar100-half --config.size 8192 --config.gamma 0.1 --config.batch 4096`: a ResNet-32 trained on the
 first 50 classes, 3.8 GB. The source features is features.npz (`jaxzoo.continual.features`). Left out: crops of the

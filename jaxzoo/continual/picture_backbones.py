@@ -65,7 +65,7 @@ def vit_encoder(module: ViT, pictures: Pictures) -> Callable:
 
 
 def vit_features(folder: Path, pictures: Pictures, *, batch: int = 256) -> FrozenFeatures:
-    """Features of all pictures by the ViT in `vit.safetensors` in the data folder; see `vit_from_file`.
+    """Features of all pictures by the ViT in `vit/model.safetensors` in the data folder; see `vit_from_file`.
 
     What the network was trained on is not at hand: the place of its features is taken by those of the training
     pictures, which nothing but the centres of Gaussian kernels is drawn from.

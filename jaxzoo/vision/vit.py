@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxzoo.data import DataError, find_file
+from jaxzoo.data import DataError, safetensors_arrays
 from jaxzoo.layers import MLP, Attention, Conv, LayerNorm, TransformerBlock
 
 HEAD_DIM = 64
@@ -75,12 +75,12 @@ class LoadedViT(NamedTuple):
     params: Any
 
 
-def vit_from_file(folder: Path, name: str = "vit.safetensors", *, heads: int | None = None) -> LoadedViT:
-    """A vision transformer from a safetensors file in timm's names, as `safetensors.torch.save_file` writes it.
+def vit_from_file(folder: Path, name: str = "vit", *, heads: int | None = None) -> LoadedViT:
+    """A vision transformer from `name/model.safetensors` in timm's names, as timm and `safetensors.torch` write it.
 
     Args:
       folder: the data folder, as from `data_folder`.
-      name: the file, a path inside it.
+      name: the subfolder of the network.
       heads: of the attention, which the file does not tell; None for heads 64 wide.
 
     Returns:
@@ -89,19 +89,11 @@ def vit_from_file(folder: Path, name: str = "vit.safetensors", *, heads: int | N
     Raises:
       DataError: the file is missing or damaged, or its tensors are not those of a plain ViT with a class token.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    called = "the weights of a ViT or DeiT in timm's names (patch_embed.proj.weight, ...), in the form safetensors"
-    path = find_file(folder, name, called=called)
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
-        raise DataError(f"{path}: can't be read as safetensors: {error}") from error
+    tensors = safetensors_arrays(folder, name)
     try:
         return vit_from_tensors(tensors, heads=heads)
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise DataError(f"{Path(folder) / name}: {error}") from None
 
 
 def vit_from_tensors(tensors: dict[str, np.ndarray], *, heads: int | None = None) -> LoadedViT:

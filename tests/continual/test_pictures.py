@@ -62,7 +62,8 @@ def vit(folder):
     for name, shape in {"norm1": (d,), "norm2": (d,), **dense}.items():
         shapes |= {f"blocks.0.{name}.weight": shape, f"blocks.0.{name}.bias": shape[:1]}
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    save_file(tensors, folder / "vit.safetensors")
+    (folder / "vit").mkdir()
+    save_file(tensors, folder / "vit" / "model.safetensors")
 
 
 @pytest.mark.parametrize(
