@@ -114,9 +114,11 @@ BUDGETS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
 
 def run(config, runner):
-    results = vision(config, runner)
-    for name in config.texts:
-        results |= language(config, runner, text_problem(config, name, partial(data.data_folder, runner.data_dir)))
+    folder = partial(data.data_folder, runner.data_dir)
+    texts = [text_problem(config, name, folder) for name in config.texts]  # first: a missing file is told at once
+    results = vision(config, runner, image_problem(config, config.images, folder))
+    for problem in texts:
+        results |= language(config, runner, problem)
     return results
 
 
@@ -207,9 +209,8 @@ def scores(problem, score, key, params, *, line=False):
     return score_grid(problem.model, params, problem.widths, problem.grid, score, **options)
 
 
-def vision(config, runner):
+def vision(config, runner, problem):
     """Test accuracy over the grid of every arm; random subsets in the place of prefixes; networks trained alone."""
-    problem = image_problem(config, config.images, partial(data.data_folder, runner.data_dir))
     model, grid, costs, test = problem.model, problem.grid, problem.costs, problem.score(*problem.test)
     settle = settled(model, problem.batches)
     sizes = {"costs": np.asarray(costs), "n": np.asarray(config.n)}
