@@ -23,9 +23,18 @@ autoencoders, and 40 of 512 features recover 0.96 of the MLP; attributions are e
 Simplified against the paper: a host of 3 layers and 64 features, dictionaries of 8 d features (32 d in the paper), 0.2
 million tokens for 60 million, Adam at 2e-2 for 4e-4 (the best of 3e-3, 1e-2 and 2e-2 for both kinds, on another key
 but on the same held-out text that losses are measured on), no ghost gradients. The greater-than host has no way around
-its MLP: with one, the MLP hardly matters. The preset `paper` reads a host's weights (host.npz, arrays named as this
-host's parameters) and tokens (tokens.npy) from the data folder, not GPT-2's own, whose norms and positions differ; its
-dictionaries, all side by side, take about 28 GB of memory.
+its MLP: with one, the MLP hardly matters.
+
+The preset `paper` is GPT-2 small as Hugging Face keeps it, its norms folded as the authors' are: F = 24,576, 60 million
+tokens, transcoders of all 12 layers, ghost gradients, and greater-than in the paper's prompts ("The war lasted from
+17YY to 17", MLP 10). The data folder holds gpt2/config.json, model.safetensors (or shards and their index), vocab.json,
+and OpenWebText as ids of GPT-2's tokenizer, gpt2/train.bin and val.bin (uint16). Its 19 dictionaries side by side take
+about 36 GB of memory for each seed, 28 without ghost gradients. For Pythia the settings are `--config.host pythia-410m
+--config.vocabulary 50304 --config.features 1024 --config.layers 24 --config.heads 16 --config.width 32768
+--config.together 16` (45 GB) or `pythia-1.4b`, 2048 features, width 65536, together 4 (76 GB); its greater-than is the
+small host's. The host with random weights stays, though it is no negative control. Other than in the authors' code an
+update sees all tokens of 32 texts, not a shuffle of many; texts don't begin with the token for a beginning; dead
+features learn from target less output where the code has input less output. Human judgements (C5) are left out.
 """
 
 import dataclasses
@@ -39,21 +48,13 @@ import optax
 from jaxzoo import data
 from jaxzoo.experiment import Claim, Oracle, Paper, setting
 from jaxzoo.interpretability import circuit_paths, circuits, greater_than, sparse_dictionaries, transcoders, year_span
-from jaxzoo.interpretability.circuit_figure import draw_circuit
+from jaxzoo.interpretability.circuit_figure import draw_circuit, draw_losses
 from jaxzoo.interpretability.geometric_median import geometric_median
 from jaxzoo.interpretability.gpt2 import GPT2
 from jaxzoo.interpretability.gpt_neox import GPTNeoX
 from jaxzoo.interpretability.harvest import dictionary_rows, harvest, harvest_sample
 from jaxzoo.interpretability.hosts import Host, SequentialBlock
-from jaxzoo.interpretability.mlp_substitutes import (
-    SUBSTITUTES,
-    curve,
-    entropy,
-    lost_ratio,
-    matched,
-    recovered_at,
-    substitute_losses,
-)
+from jaxzoo.interpretability.mlp_substitutes import entropy, lost_ratio, matched, recovered_at, substitute_losses
 from jaxzoo.interpretability.pretrained import load_text_host
 from jaxzoo.train import Task, supervised
 from jaxzoo.transforms import as_model, capture
@@ -70,7 +71,7 @@ PAPER = Paper(
 @dataclasses.dataclass(frozen=True)
 class Config:
     seeds: int = setting(3, "hosts, each with dictionaries of its own", low=1)
-    host: str = setting("prose", "trained on prose that comes along, or a network from the data folder",
+    host: str = setting("prose", "trained on prose that comes along, or a network in the data folder",
                         choices=("prose", "gpt2", "pythia-410m", "pythia-1.4b"))  # fmt: skip
     vocabulary: int = setting(96, "characters that the host tells apart", low=2)
     features: int = setting(64, "d, width of the host", low=8)
@@ -422,18 +423,7 @@ ORACLES = (
 
 def plot(results, figure):
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.3))
-    for n, (kind, style) in enumerate(zip(SUBSTITUTES, ("o-", "s-", "^--", "v:"), strict=True)):
-        for s, host in enumerate(results["loss host"]):
-            x, y = curve(results, kind, s, KEPT)
-            label = kind if s == 0 else None
-            left.plot(x, y - host, style, color=f"C{n}", label=label, alpha=0.7, markersize=4)
-    worth = np.mean(results["loss zero"] - results["loss host"])
-    left.axhline(worth, color="0.5", linewidth=0.8, label="zeros")
-    left.set(xscale="log", yscale="log", xlabel="active features (L0)", ylabel="loss above the host's, nats")
-    left.set_xticks((3, 10, 30, 100), ("3", "10", "30", "100"))
-    left.minorticks_off()
-    left.set_title("With a substitute for the MLP")
-    left.legend(fontsize="small")
+    draw_losses(left, results, KEPT)
     nodes, values, target, text = (results[f"path {part}"][0] for part in ("nodes", "values", "target", "text"))
     height = results["path target activation"][0]
     draw_circuit(

@@ -1,8 +1,32 @@
-"""The picture of a circuit: which places, heads and features made one feature active."""
+"""Pictures: what each substitute for an MLP costs; and a circuit, the places, heads and features behind one feature."""
 
 import collections
 
+import numpy as np
+
 from jaxzoo.interpretability.circuit_paths import KINDS
+from jaxzoo.interpretability.mlp_substitutes import SUBSTITUTES, curve
+
+
+def draw_losses(axes, results, kept):
+    """Draws the loss above the host's over the number of active features, one line for each kind and seed.
+
+    Args:
+      axes: of matplotlib.
+      results, kept: as of `mlp_substitutes.curve`.
+    """
+    for n, (kind, style) in enumerate(zip(SUBSTITUTES, ("o-", "s-", "^--", "v:"), strict=True)):
+        for s, host in enumerate(results["loss host"]):
+            x, y = curve(results, kind, s, kept)
+            label = kind if s == 0 else None
+            axes.plot(x, y - host, style, color=f"C{n}", label=label, alpha=0.7, markersize=4)
+    worth = np.mean(results["loss zero"] - results["loss host"])
+    axes.axhline(worth, color="0.5", linewidth=0.8, label="zeros")
+    axes.set(xscale="log", yscale="log", xlabel="active features (L0)", ylabel="loss above the host's, nats")
+    axes.set_xticks((3, 10, 30, 100), ("3", "10", "30", "100"))
+    axes.minorticks_off()
+    axes.set_title("With a substitute for the MLP")
+    axes.legend(fontsize="small")
 
 
 def draw_circuit(axes, nodes, values, target, labels):

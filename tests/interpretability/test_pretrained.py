@@ -1,5 +1,6 @@
 """GPT-2 and GPT-NeoX against the same networks in plain NumPy, on files of the true layout with random weights."""
 
+import dataclasses
 import json
 
 import jax
@@ -10,10 +11,14 @@ from safetensors.numpy import save_file
 from scipy.special import erf
 
 from jaxzoo.data import DataError
+from jaxzoo.experiment.discover import experiments_folder, load
+from jaxzoo.experiment.runner import Runner
 from jaxzoo.interpretability.gpt2 import GPT2
 from jaxzoo.interpretability.gpt_neox import GPTNeoX
-from jaxzoo.interpretability.pretrained import fold_norms, load_host
+from jaxzoo.interpretability.harvest import dictionary_rows, harvest, harvest_sample
+from jaxzoo.interpretability.pretrained import fold_norms, load_host, load_text_host
 from jaxzoo.interpretability.transcoders import mlp_names, substitute
+from jaxzoo.train import fit
 from jaxzoo.transforms import as_model, capture
 
 V, D, L, H, T, CONTEXT = 19, 16, 2, 2, 7, 9
@@ -243,3 +248,59 @@ def test_published_sizes_and_long_texts():
     for module in (GPT2(V, D, 1, H, 4), GPTNeoX(V, D, 1, H, 4)):
         with pytest.raises(ValueError, match="tokens: expected at most 4, got 5"):
             as_model(module).init(jax.random.key(0), jnp.zeros(5, jnp.int32))
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A GPT-2 and its text."""
+    write(tmp_path, "gpt2", drawn(gpt2_shapes()))
+    for name, count in (("train", 400), ("val", 100)):
+        np.random.default_rng(1).integers(0, V, count).astype(np.uint16).tofile(tmp_path / "gpt2" / f"{name}.bin")
+    return tmp_path
+
+
+def test_a_network_comes_with_its_text(texts):
+    like = GPT2(V, D, L, H)
+    module, params, train, held_out = load_text_host(texts, "gpt2", like, 300)
+    assert (train.shape, held_out.shape, module.tied) == ((300,), (100,), False)
+    np.testing.assert_array_equal(params["block_0"]["norm_mlp"]["scale"], 1)
+    for size in ({"heads": 4}, {"features": 8}, {"layers": 3}, {"vocabulary": 5}):
+        with pytest.raises(ValueError, match=rf"{next(iter(size))}: expected \d+ of a GPT2, as gpt2/config.json says"):
+            load_text_host(texts, "gpt2", like.clone(**size), 300)
+    (texts / "gpt2" / "val.bin").unlink()
+    with pytest.raises(DataError, match=r"missing file: gpt2/val.bin or gpt2/val.npy"):
+        load_text_host(texts, "gpt2", like, 300)
+    np.full(50, V, np.uint16).tofile(texts / "gpt2" / "train.bin")
+    with pytest.raises(DataError, match=rf"train.bin: expected token ids of 0 to {V - 1}, got {V}"):
+        load_text_host(texts, "gpt2", like, 300)
+
+
+def test_activations_are_those_of_the_rows(net):
+    module, params, _, _ = net
+    rows = dictionary_rows(L, 1, 2, 0)
+    assert rows == (*[("transcoder", 1, i) for i in (0, 1)], *[("autoencoder", 1, i) for i in (0, 1)],
+                    ("transcoder", 0, 0))  # fmt: skip
+    text = jnp.asarray(TOKENS)  # one stretch fits, so that it is what is drawn
+    x, m = jax.jit(lambda params: harvest(module, text, 2, T - 1, rows, jax.random.key(0), params))(params)
+    _, seen = jax.jit(capture(module, *mlp_names(0), *mlp_names(1)))(params, text[:-1])
+    names = [*[mlp_names(1)[0]] * 2, *[mlp_names(1)[1]] * 2, mlp_names(0)[0]]
+    for row, (name, target) in enumerate(zip(names, [mlp_names(1)[1]] * 4 + [mlp_names(0)[1]], strict=True)):
+        for found, part in ((x, name), (m, target)):
+            np.testing.assert_allclose(found[row], jnp.tile(seen[part], (2, 1)), rtol=1e-4, atol=1e-4)
+    many = jax.jit(lambda params: harvest_sample(module, text, 2, T - 1, 1, 30, jax.random.key(0), params))(params)
+    assert many[0].shape == many[1].shape == (36, D)
+    np.testing.assert_allclose(many[1][24:], m[0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_paper_preset_reads_the_files_and_trains(texts):
+    experiment = load(experiments_folder() / "interpretability" / "transcoders.py")
+    tiny = {"vocabulary": V, "features": D, "layers": L, "layer": 1, "heads": H, "length": 8, "width": 24, "steps": 2}
+    config = dataclasses.replace(experiment.PRESETS["paper"], **tiny, batch=2, seeds=1, warm_up=1, dead_after=1)
+    module, host, train, _, codes = experiment.host_and_text(config, Runner(1, jax.random.key(0), data_dir=texts))
+    assert len(codes) == V
+    task = experiment.text_task(config, module, train, experiment.rows_of(config))
+    trained = fit(task, jax.random.key(1), 2, jax.tree.map(lambda x: x[0], host))
+    assert trained.state.params.W_enc.shape == (9, D, 24)
+    assert np.isfinite(trained.history["loss"]).all()
+    with pytest.raises(DataError, match=r"missing file: gpt2/vocab.json"):
+        experiment.run(config, Runner(1, jax.random.key(0), data_dir=texts))
