@@ -48,7 +48,7 @@ from jaxzoo.continual import metrics
 from jaxzoo.continual.along_streams import along_streams
 from jaxzoo.continual.class_means import nmc
 from jaxzoo.continual.distillation import lwf_linear
-from jaxzoo.continual.features import frozen_features
+from jaxzoo.continual.features import SIZES, frozen_features
 from jaxzoo.continual.glyph_backbone import glyph_backbone
 from jaxzoo.continual.learner import follow
 from jaxzoo.continual.linear import sequential_linear_sgd
@@ -282,16 +282,6 @@ def weights(config, runner, problem):
     compare = invariance_check((problem.y, problem.y_test), buffer, at=at, **streams, **options)
     found = runner.each("weights", compare, problem.train, problem.test, problem.pretrain)
     return found | {"distance at": np.tile(100 * np.asarray(at) / len(problem.y), (runner.seeds, 1))}
-
-
-SIZES = {
-    "features": (50_000, 10_000, 10_000, 384, 100),
-    "cifar100-half": (50_000, 10_000, 25_000, 64, 100),
-    "cifar100": (50_000, 10_000, 50_000, 384, 100),
-    "imagenet-r": (24_000, 6_000, 24_000, 384, 200),
-    "tiny-imagenet": (100_000, 10_000, 100_000, 384, 200),
-}
-"""Examples to train on, to test on and from before, their features, and classes."""
 
 
 def full_scale(config):

@@ -8,6 +8,17 @@ import numpy as np
 from jaxzoo.data import DataError, npz
 
 
+SIZES = {
+    "features": (50_000, 10_000, 10_000, 384, 100),
+    "cifar100-half": (50_000, 10_000, 25_000, 64, 100),
+    "cifar100": (50_000, 10_000, 50_000, 384, 100),
+    "imagenet-r": (24_000, 6_000, 24_000, 384, 200),
+    "tiny-imagenet": (100_000, 10_000, 100_000, 384, 200),
+}
+"""What comes at full scale: n, m, p and f of `FrozenFeatures`, and classes; f of DeiT-S, with half of CIFAR-100 of
+ResNet-32."""
+
+
 class FrozenFeatures(NamedTuple):
     """Features and labels of a data set, f the backbone's width.
 
