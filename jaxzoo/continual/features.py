@@ -7,7 +7,6 @@ import numpy as np
 
 from jaxzoo.data import DataError, npz
 
-
 SIZES = {
     "features": (50_000, 10_000, 10_000, 384, 100),
     "cifar100-half": (50_000, 10_000, 25_000, 64, 100),
