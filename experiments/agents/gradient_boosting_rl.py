@@ -25,8 +25,9 @@ alike. C2a has the network with raw integers, C2d one with scaled integers, whic
 The preset `paper` has the paper's nine grids of MiniGrid and ten Atari games as well, 1 million steps on the smaller
 grids and 10 on the rest, against a network with one-hot codes (grids) or bytes / 255 (games). It needs
 `pip install "jaxzoo[gymnasium]"` and no data, and takes about 144 MB of memory beside the simulators. These are played
-on the host, one after the other. Its rates are not tuned, trees are 4 to a rollout of 2048 steps where the paper's code
-grows up to 160 to one of 1024, and football is left out.
+on the host, one after the other. A short trial on the emptiest grid, 82k steps and one seed, brought trees and network
+to 0.97 alike; else its rates are not tuned. Trees are 4 to a rollout of 2048 steps, where the paper's code grows 160 to
+one of 1024; football is left out.
 """
 
 import dataclasses
@@ -103,7 +104,7 @@ PRESETS = {
 RATES = {"cartpole": (0.3, 0.1), "dispatch": (1.0, 0.3), "acrobot": (0.3, 0.3), "a2c": (0.3, 0.3), "awr": (0.1, 0.1)}
 """Learning rates of policy and value. These and the networks' are the best of three or four on another key."""
 NETWORK_RATES = {"cartpole": 3e-4, "acrobot": 3e-4, "raw": 1e-3, "scaled": 1e-3, "one-hot": 3e-4, "linear": 3e-3}
-RATES |= {"MiniGrid": (0.3, 0.1), "ALE": (0.3, 0.1)}
+RATES |= {"MiniGrid": (1.0, 0.3), "ALE": (0.3, 0.1)}
 NETWORK_RATES |= {"MiniGrid": 3e-4, "ALE": 3e-4}
 OPTIONS = {"MiniGrid": {"gamma": 0.99, "entropy": 0.01}, "ALE": {"gamma": 0.99}}
 CODES = {"raw": partial(integer_features, scaled=False), "scaled": integer_features}
