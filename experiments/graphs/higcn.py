@@ -125,8 +125,10 @@ PRESETS = {
 
 def run(config, runner):
     config = settled(config)
+    whole = config.graph_set != "none"
+    graphs = data.tu_dataset(data.data_folder(runner.data_dir), config.graph_set) if whole else None
     results = nodes(config, runner) | separation(runner)
-    return results if config.graph_set == "none" else results | whole_graphs(config, runner)
+    return results | whole_graphs(config, runner, graphs) if whole else results
 
 
 def settled(config):
@@ -214,9 +216,9 @@ def graphs_from_files(config, runner):
     return splits, {name: (x, y, complex) for name, complex in zip(graphs, complexes, strict=True)}
 
 
-def whole_graphs(config, runner):
+def whole_graphs(config, runner, loaded):
     """Accuracies of a cross-validation on a set of graphs, which begins anew, in another order, every `FOLDS` seeds."""
-    graphs, kinds = padded_graphs(data.tu_dataset(data.data_folder(runner.data_dir), config.graph_set), config.orders)
+    graphs, kinds = padded_graphs(loaded, config.orders)
     keys = runner.each("graph/folds", lambda key: {"bits": jax.random.bits(key, (4,))})["bits"]
     folds, results = stratified_folds(keys, graphs.y, FOLDS), {}
     epoch = -(-folds["train"].shape[1] // config.batch)

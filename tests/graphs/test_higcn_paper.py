@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxzoo.data import DataError
+from jaxzoo.data import DataError, tu_dataset
 from jaxzoo.experiment.discover import experiments_folder, load
 from jaxzoo.experiment.runner import Runner
 from jaxzoo.graphs.graph_sets import GRAPH_SETS
@@ -71,21 +71,23 @@ def test_texas_with_its_null_models(tmp_path):
 def test_whole_graphs(tmp_path):
     write_proteins(tmp_path)
     config = dataclasses.replace(TINY, orders=2)
-    results = EXPERIMENT.whole_graphs(config, Runner(2, jax.random.key(0), data_dir=tmp_path))
+    loaded = tu_dataset(tmp_path, config.graph_set)
+    results = EXPERIMENT.whole_graphs(config, Runner(2, jax.random.key(0)), loaded)
     assert list(results) == ["graphs p1", "graphs p1 last", "graphs p2", "graphs p2 last"]
     assert all(value.shape == (2,) and ((value >= 0) & (value <= 1)).all() for value in results.values())
 
 
 def test_missing_files_are_named(tmp_path):
     runner = Runner(2, jax.random.key(0), data_dir=tmp_path)
+    with pytest.raises(DataError, match=r"PROTEINS/PROTEINS_A\.txt"):
+        EXPERIMENT.run(TINY, runner)
+    write_proteins(tmp_path)
     with pytest.raises(DataError, match=r"texas/out1_node_feature_label\.txt"):
         EXPERIMENT.run(TINY, runner)
-    with pytest.raises(DataError, match=r"PROTEINS/PROTEINS_A\.txt"):
-        EXPERIMENT.whole_graphs(TINY, runner)
     write_texas(tmp_path)
     (tmp_path / "nullModel_Texas" / "Texas_1_generate0.1.txt").unlink()
     with pytest.raises(DataError, match=r"nullModel_Texas/Texas_1_generate0\.1\.txt"):
-        EXPERIMENT.graphs_from_files(TINY, runner)
+        EXPERIMENT.run(TINY, runner)
 
 
 def test_every_set_can_be_chosen():
