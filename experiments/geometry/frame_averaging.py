@@ -103,7 +103,7 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(1, graphs=60, inits=2, relabellings=1, pairs=4, pair_steps=20, members=4, simulations=(30,),
+    "smoke": Config(1, graphs=30, inits=2, relabellings=1, pairs=4, pair_steps=20, members=4, simulations=(30,),
                     held_out=10, body_width=6, body_layers=2, body_steps=20, body_batch=10, clouds=16, points=16,
                     widths=(8, 8), cloud_steps=20, cloud_batch=8, extra=False),
     "default": Config(),

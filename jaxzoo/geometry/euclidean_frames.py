@@ -62,10 +62,18 @@ def euclidean_frame(x, *, proper=False, centred=True):
 
 
 def eigengap(x):
-    """How well determined the axes of a cloud [n, d] are: the smallest gap of eigenvalues over the largest one."""
-    offset = x - x.mean(0, keepdims=True)
-    eigenvalues = jnp.linalg.eigvalsh(offset.T @ offset)
-    return jnp.diff(eigenvalues).min() / eigenvalues[-1]
+    """How well determined the axes of clouds are: the smallest gap of eigenvalues over the largest one.
+
+    Args:
+      x: [..., n, d] points. On the host, in float64.
+
+    Returns:
+      [...].
+    """
+    x = np.asarray(x, np.float64)
+    offset = x - x.mean(-2, keepdims=True)
+    eigenvalues = np.linalg.eigvalsh(np.swapaxes(offset, -1, -2) @ offset)
+    return np.diff(eigenvalues, axis=-1).min(-1) / eigenvalues[..., -1]
 
 
 def random_frame(key, x, k, *, proper=True, centred=True):
