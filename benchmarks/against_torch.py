@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from jaxzoo import data
 from jaxzoo.train.loop import make_advance, trace_task
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -108,12 +109,13 @@ class DeepONet(nn.Module):
 def vanillanet(steps):
     module = experiment(EXPERIMENTS / "vision" / "vanillanet.py")
     config = module.Config()
-    train, test = module.cluttered(config, None)
-    task = module.arm_task(config, train, test)
-    net = VanillaNet(1, config.classes, config.dims, config.strides, config.n, config.stem)
-    x = torch.from_numpy(np.array(train[0])).permute(0, 3, 1, 2).contiguous()
-    y = torch.from_numpy(np.array(train[1])).long()
-    other = theirs(net, nn.functional.cross_entropy, (x,), y, config.batch, steps, config.rate)
+    recipe, (sampler, test) = module.recipe_of(config), module.cluttered(config, None)
+    task = module.arm_task(config, sampler, test)
+    net = VanillaNet(1, config.classes, recipe.dims, recipe.strides, config.n, config.stem)
+    digits, _ = data.split(data.digits(), 0, (1000, 797))
+    x, y, _ = data.cluttered_digits(jax.random.key(0), digits.x, digits.y, config.train)
+    x, y = torch.from_numpy(np.array(x))[:, None], torch.from_numpy(np.array(y)).long()
+    other = theirs(net, nn.functional.cross_entropy, (x,), y, config.batch, steps, recipe.rate)
     return ours(task, steps, jnp.float32(steps / 2)), other
 
 

@@ -469,7 +469,7 @@ def plot(results, figure):
         if name == "plain":
             axes.axhline(BEST, color="0.6", linestyle=":")
         axes.set(title=shown[name], xlabel="environment steps, thousands")
-        axes.legend(fontsize="x-small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        axes.legend(fontsize="x-small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.28))
     curves.axes[0].set(ylabel="return of the last 50 episodes")
     wanted = (("update seconds ", 1e3, "one update, ms"), ("numbers ", 1e-3, "numbers in the ensembles, thousands"))
     for axes, (start, scale, title) in zip(bars.subplots(1, 2), wanted, strict=True):

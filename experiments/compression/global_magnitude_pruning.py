@@ -27,7 +27,7 @@ Simplified against the paper: small networks on digits, one split of them for al
 replacement. The gradual schedule is the usual cubic one and ends after 0.6 of the steps. Shortcuts of ResNet-32 that
 change shape are pointwise convolutions. The preset `paper` has WRN-28-8 and ResNet-32 on CIFAR-10 and FastGRNN on HAR-2
 from the data folder, with `--config.net resnet-50` or `mobilenet-v1` on ImageNet in class folders, all kept in memory.
-Its sparsities train side by side, which takes about 41 GB of memory. The recipe for WRN is the usual one; the official
+Its sparsities train side by side, which takes about 5.9 GB of memory. The recipe for WRN is the usual one; the official
 one for ResNet-50 has rate 0.1024, momentum 0.875, decay 7e-6, smoothing 0.1, batches of 256 and 120 epochs.
 """
 

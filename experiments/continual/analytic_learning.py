@@ -453,7 +453,7 @@ def plot(results, figure):
     for name, style in (("float64", "k.-"), ("float32", "C3.--")):
         distance = np.exp(np.log(results[f"distance {name}"]).mean(0))
         side.plot(results["distance at"][0], distance, style, label=name)
-    side.set(title="Distance to the joint weights of all", ylabel="||W - joint|| / ||joint||", yscale="log")
+    side.set(title="Distance to joint weights", ylabel="||W - joint|| / ||joint||", yscale="log")
     side.legend(fontsize="small", loc="lower left")
     for panel in (axes, side):
         panel.set(xlabel="examples seen, %", xlim=(0, 103))

@@ -47,15 +47,17 @@ def conv(x, w, *, stride=1, padding="SAME", dilation=1, groups=1):
     return _conv(x, w, stride, padding, dilation, groups)
 
 
-# Computed again in the backward pass, which needs x and w alone: without it a gradient would keep what each of the
-# platforms' forms wants, patches among it, and the products themselves are not repeated.
+# Computed again in the backward pass, which needs x and w alone: a gradient would keep what the forms of all platforms
+# want, patches among it. The products are not repeated, as the backward pass has no use for their results.
 @partial(jax.checkpoint, prevent_cse=False, static_argnums=(2, 3, 4, 5))
 @partial(jax.jit, static_argnums=(2, 3, 4, 5))
 def _conv(x, w, stride, padding, dilation, groups):
     batch, rank = x.shape[: -len(stride) - 1], len(stride)
     x = x.reshape(math.prod(batch), *x.shape[-rank - 1 :])
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    y = lax.platform_dependent(x, w, cpu=partial(_by_products, **options), default=partial(_by_lax, **options))
+    # Nor do they meet in the backward pass itself, where both forms are one program until it is lowered.
+    by_products = jax.checkpoint(partial(_by_products, **options), prevent_cse=False)
+    y = lax.platform_dependent(x, w, cpu=by_products, default=partial(_by_lax, **options))
     return y.reshape(*batch, *y.shape[1:])
 
 
