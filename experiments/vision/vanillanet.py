@@ -22,8 +22,8 @@ rates of each depth (those of 11 to 13 were not published: they have VanillaNet-
 folders, `train/<class>/` and `val/<class>/`. On the first run pictures to train on go into one file, 252 GB as bytes at
 256x256, from which every update reads its own; the test pictures are 7.5 GB in memory. An update goes through eight
 parts of 128 pictures, each with its own batch statistics, like the eight devices of the paper, and computes blocks
-again in the backward pass. For each seed it takes about 7.2 GB of memory; seeds are spread over devices. What is left of
-departures: pictures are drawn with replacement, crops are of the kept size and not of the file's, RandAugment moves
+again in the backward pass. For each seed it takes about 7.2 GB of memory; seeds are spread over devices. What is left
+of departures: pictures are drawn with replacement, crops are of the kept size and not of the file's, RandAugment moves
 pixels bilinearly and not bicubically, numbers are float32 throughout, and the residual network is no ResNet-50.
 """
 
