@@ -79,14 +79,14 @@ class Config:
     layer: int = setting(1, "which block's MLP is replaced, from 0", low=0)
     heads: int = setting(4, "heads of the host", low=1)
     length: int = setting(64, "tokens of a sequence", low=8)
-    host_steps: int = setting(900, "updates of the host", low=1)
-    host_batch: int = setting(8, "sequences of an update of the host", low=1)
+    host_steps: int = setting(1200, "updates of the host", low=1)
+    host_batch: int = setting(16, "sequences of an update of the host", low=1)
     host_rate: float = setting(5e-3, "AdamW's peak learning rate for hosts", low=0.0)
     width: int = setting(512, "F, features of a dictionary", low=16)
-    steps: int = setting(800, "updates of a dictionary", low=1)
-    batch: int = setting(4, "sequences whose activations make an update of a dictionary", low=1)
+    steps: int = setting(900, "updates of a dictionary", low=1)
+    batch: int = setting(8, "sequences whose activations make an update of a dictionary", low=1)
     rate: float = setting(2e-2, "Adam's learning rate for dictionaries after the warm-up; 4e-4 in the code", low=0.0)
-    warm_up: int = setting(40, "updates in which that rate is reached; 5000 in the code", low=1)
+    warm_up: int = setting(45, "updates in which that rate is reached; 5000 in the code", low=1)
     dead_after: int = setting(0, "idle updates before ghost gradients reach a feature; 0 for none, 5000 in the code",
                               low=0)  # fmt: skip
     biases: str = setting("mean", "of inputs and outputs, where a dictionary's biases begin",
