@@ -28,8 +28,9 @@ two rates, 1e-3 (the paper's) and 3e-3, on digits held out of training with anot
 the pixelwise one by that of C3. On recall all have the one rate 3e-3, untuned. A pixelwise model has a sixth of the
 parameters. Every bounce has a period that divides 12 frames, less than the context, so that repetition would do.
 Generation clips its frames where the paper has a tanh (`clip_pixels`). The preset `paper` has the sizes of
-Moving-MNIST and reads clips_train.npy and clips_test.npy, uint8 [n, t, 64, 64], from the data folder. An update there
-takes about 18 GB of memory beside the clips, since it gathers the gradients of 8 clips one by one.
+Moving-MNIST and reads clips_train.npy and clips_test.npy, uint8 [n, t, 64, 64], from the data folder; `files` names
+others, .npy or .npz, grey or in colour, as of DMLab, Minecraft and Habitat, without the actions. An update there takes
+about 6.0 GB of memory beside the clips, since it gathers the gradients of 8 clips one by one.
 """
 
 import dataclasses
@@ -64,6 +65,7 @@ PAPER = Paper(
 class Config:
     seeds: int = setting(3, "models of each kind", low=1)
     video: str = setting("bounce", "a bouncing digit, or the user's clips", choices=("bounce", "file"))
+    files: tuple[str, str] = setting(("clips_train.npy", "clips_test.npy"), "those clips, .npy or .npz")
     steps: int = setting(800, "steps of the optimiser, next-frame models", low=1)
     warmup: int = setting(80, "of these, steps in which the rate rises", low=0)
     batch: int = setting(4, "clips of a gradient, next-frame models", low=1)
@@ -133,7 +135,12 @@ def bounce_task(config, arm, sample):
     made = layers(config)
     rate = config.rates[list(made).index(arm)]
     schedule = optax.warmup_cosine_decay_schedule(0.0, rate, config.warmup, config.steps)
-    optimizer = optax.adamw(schedule, weight_decay=1e-5, mask=decayed)
+    # AdamW; flattened, all parameters are one vector to it: the same numbers, by a smaller program.
+    optimizer = optax.chain(
+        optax.flatten(optax.scale_by_adam()),
+        optax.add_decayed_weights(1e-5, mask=decayed),
+        optax.scale_by_learning_rate(schedule),
+    )
     if config.gathered > 1:
         optimizer = optax.MultiSteps(optimizer, config.gathered).gradient_transformation()
     return supervised(next_frames(network(config, made[arm])), frame_loss, sample, optimizer)
@@ -153,8 +160,10 @@ def videos(config, runner):
     total = config.context + config.horizon
     if config.video == "file":
         folder = data.data_folder(runner.data_dir)
-        train = jnp.asarray(clips.clips_file(folder, "clips_train.npy", config.length))
-        test = clips.to_pixels(clips.clips_file(folder, "clips_test.npy", total)[: config.clips, :total])
+        train = jnp.asarray(clips.clips_file(folder, config.files[0], config.length))
+        test = clips.to_pixels(clips.clips_file(folder, config.files[1], total)[: config.clips, :total])
+        if train.shape[2:] != test.shape[2:]:
+            raise data.DataError(f"{folder}: frames of {config.files} differ: {train.shape[2:]}, {test.shape[2:]}")
 
         def draw(key):
             return clips.to_pixels(train[jax.random.randint(key, (), 0, len(train)), : config.length])
@@ -176,25 +185,19 @@ def bounce(config, runner):
     truth = np.asarray(test)[:, config.context :]
     still = np.square(truth - np.asarray(test)[:, config.context - 1 : config.context]).mean((0, 2, 3, 4))
     shown = np.minimum(SHOWN, config.horizon) - 1
-    results = {"horizon copy": still, "frames truth": truth[0, shown, ..., 0]}
+    results = {"horizon copy": still, "frames truth": picture(truth[0, shown])}
     results = {name: np.tile(value, (runner.seeds,) + (1,) * value.ndim) for name, value in results.items()}
     for arm, layer in layers(config).items():
         model, task = network(config, layer), bounce_task(config, arm, sample)
         params = runner.train(f"bounce/{arm}", task, config.steps * config.gathered).state.params
 
-        def measure(key, params, apply=model.apply, far=arm != "pixelwise"):
-            clip = test[:, : config.length]
-            made = jax.lax.map(lambda x: apply(params, x[:-1])[0], clip, batch_size=config.batch)
+        def measure(key, params, apply=model.apply):
+            clip, over_clips = test[:, : config.length], partial(jax.lax.map, batch_size=config.batch)
+            made = over_clips(lambda x: apply(params, x[:-1])[0], clip)
             out = {"next": jnp.square(made - clip[:, 1:]).mean()}
-            if far:
-                made = jax.lax.map(
-                    lambda x: generate(apply, params, x[: config.context], config.horizon),
-                    test,
-                    batch_size=config.batch,
-                )
-                out["horizon"] = jnp.square(made - truth).mean((0, 2, 3, 4))
-                out["frames"] = made[0, shown, ..., 0]
-            return out
+            made = over_clips(lambda x: generate(apply, params, x[: config.context], config.horizon), test)
+            out["horizon"] = jnp.square(made - truth).mean((0, 2, 3, 4))
+            return out | {"frames": picture(made[0, shown])}
 
         found = runner.map(f"measure/{arm}", measure, params)
         results |= {f"{name} {arm}": value for name, value in found.items()}
@@ -204,6 +207,11 @@ def bounce(config, runner):
         if arm == "convs5":
             results |= runner.each("pace", partial(pace, config, model.apply, test[0]), params)
     return results
+
+
+def picture(frames):
+    """Frames for the figure: [..., h, w] if grey, [..., h, w, c] in colour."""
+    return frames[..., 0] if frames.shape[-1] == 1 else frames
 
 
 def size(task):
@@ -220,8 +228,9 @@ def loops(task, length):
 
 def pace(config, apply, clip, key, params):
     """How much longer the last frame takes to generate than the one at an eighth of the way: the fastest each."""
-    step = jax.jit(lambda params, frame, states: apply(params, frame, states))
-    states = None
+    step = jax.jit(apply)
+    empty = jax.eval_shape(apply, params, clip[:1])[1]
+    states = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), empty)  # as None would be, but one program for all
     for i in range(config.context):
         frame, states = step(params, clip[i : i + 1], states)
     early, late = config.horizon // 8, config.horizon
@@ -267,7 +276,7 @@ def recall_task(config, module, shapes, test):
         made = jax.lax.map(lambda x: model.apply(params, x[:-1]), test, batch_size=32)
         return {"mse": jnp.square(made - test[:, -1]).mean()}
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.recall_rate, config.recall_steps))
+    optimizer = optax.flatten(optax.adam(optax.cosine_decay_schedule(config.recall_rate, config.recall_steps)))
     return supervised(model, frame_loss, sample, optimizer, evaluate=evaluate)
 
 
@@ -411,7 +420,7 @@ def plot(results, figure):
     panels = top.subplots(3, len(SHOWN))
     for row, arm in zip(panels, ("truth", "convs5", "convlstm"), strict=True):
         for axes, image, horizon in zip(row, results[f"frames {arm}"][0], SHOWN, strict=True):
-            axes.imshow(image, vmin=-1, vmax=1, cmap="gray")
+            axes.imshow(np.clip((image + 1) / 2, 0, 1), vmin=0, vmax=1, cmap="gray")
             axes.set(xticks=[], yticks=[], title=f"frame {min(horizon, n)}" if arm == "truth" else "")
         row[0].set_ylabel(NAMES.get(arm, arm))
     curves, bars = bottom.subplots(1, 2, width_ratios=(1.4, 1))
@@ -419,8 +428,9 @@ def plot(results, figure):
         curve = results[f"horizon {arm}"]
         curves.plot(np.arange(n) + 1, curve.mean(0), color=color, label=NAMES[arm])
         curves.fill_between(np.arange(n) + 1, curve.min(0), curve.max(0), color=color, alpha=0.2, linewidth=0)
-    curves.set(xlabel="frames generated", ylabel="mean squared error", ylim=(0, None), title="Bouncing digit")
-    curves.legend(fontsize="small")
+    curves.set(xlabel="frames generated", ylabel="mean squared error", title="Bouncing digit")
+    curves.set_ylim(0, 1.25 * curves.get_ylim()[1])
+    curves.legend(fontsize="small", loc="upper center", ncols=3)
     for offset, (group, label) in enumerate((("recall", "long clips"), ("control", "short clips"))):
         for x, arm in enumerate(ARMS):
             values = results.get(f"{group} {arm}", np.empty(0))
@@ -428,4 +438,5 @@ def plot(results, figure):
             bars.plot(place, values, "ov"[offset], color=f"C{offset}", label="" if x else label, alpha=0.8)
     bars.set_xticks(range(len(ARMS)), ARMS.values())
     bars.set(yscale="log", ylabel="mean squared error", title="Recall of a digit")
-    bars.legend(fontsize="small")
+    bars.margins(y=0.12)
+    bars.legend(fontsize="small", loc="upper left")

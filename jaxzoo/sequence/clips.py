@@ -97,17 +97,20 @@ def recall(key, shapes, length, *, canvas=12, noise=0.3):
     chosen, row, column = jax.random.uniform(key_place, (3,))
     corner = jnp.stack([_integer(row, room + 1), _integer(column, room + 1)])
     shown = place(shapes[_integer(chosen, len(shapes))], corner[None], canvas)  # [1, canvas, canvas, 1]
-    distraction = noise * jax.random.normal(key_noise, (length - GLYPH_FRAMES - 2, canvas, canvas, 1))
+    # Drawn along one axis: the same numbers, but a program with several draws of many axes takes long to compile.
+    distraction = noise * jax.random.normal(key_noise, (length - GLYPH_FRAMES - 2) * canvas**2)
+    distraction = distraction.reshape(-1, canvas, canvas, 1)
     cue = jnp.ones((1, canvas, canvas, 1)).at[:, 1:-1, 1:-1].set(-1.0)
     return jnp.concatenate([jnp.repeat(shown, GLYPH_FRAMES, 0), distraction, cue, shown])
 
 
 def clips_file(folder, name, length):
-    """Clips of the user's own, as long Moving-MNIST, DMLab and Minecraft are kept: an array in a .npy file.
+    """Clips of the user's own, such as long Moving-MNIST, DMLab, Minecraft or Habitat, grey or in colour.
 
     Args:
       folder: the data folder.
-      name: the file: uint8 [n, t, h, w] or [n, t, h, w, c], t at least `length`.
+      name: the file: .npy, an array uint8 [n, t, h, w] or [n, t, h, w, c] with t at least `length`; or .npz with one
+        such array of unsigned bytes in it. Arrays of other types, such as the actions of an agent, are left aside.
       length: frames that are needed.
 
     Returns:
@@ -116,7 +119,16 @@ def clips_file(folder, name, length):
     Raises:
       jaxzoo.data.DataError: the file is missing, or is something else.
     """
-    clips = data.npy(folder, name)
+    if not name.endswith((".npy", ".npz")):
+        raise data.DataError(f"{name}: expected a file of clips whose name ends in .npy or .npz")
+    if name.endswith(".npz"):
+        arrays = {key: x for key, x in data.npz(folder, name).items() if x.dtype == np.uint8}
+        if len(arrays) != 1:
+            found = ", ".join(map(repr, arrays)) or "none"
+            raise data.DataError(f"{folder / name}: expected one array of type uint8, the clips, got {found}")
+        (clips,) = arrays.values()
+    else:
+        clips = data.npy(folder, name)
     if clips.dtype != np.uint8 or clips.ndim not in (4, 5) or clips.shape[1] < length:
         expected = f"uint8 [n, t, h, w] or [n, t, h, w, c] with t at least {length}"
         raise data.DataError(f"{folder / name}: expected {expected}, got {clips.dtype} {list(clips.shape)}")

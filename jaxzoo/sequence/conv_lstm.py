@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxzoo import ops
 from jaxzoo.layers import Conv, LayerNorm
+from jaxzoo.sequence.video_model import lecun_normal
 
 
 def conv_lstm_cell(params, state, u):
@@ -98,10 +99,10 @@ class ConvLSTMLayer(nn.Module):
         """`(y [t, h, w, u], state)`; the state is `(h, c)`."""
         shape, d = (self.window, self.window), self.hidden
         params = {
-            "input": self.param("input", nn.initializers.lecun_normal(), (*shape, u.shape[-1], 4 * d)),
-            "hidden": self.param("hidden", nn.initializers.lecun_normal(), (*shape, d, 4 * d)),
+            "input": self.param("input", lecun_normal, (*shape, u.shape[-1], 4 * d)),
+            "hidden": self.param("hidden", lecun_normal, (*shape, d, 4 * d)),
             # An open forget gate at the start: what lets an LSTM remember at all (Jozefowicz et al., 2015).
             "bias": self.param("bias", lambda _, n: jnp.zeros(n).at[d : 2 * d].set(1.0), 4 * d),
         }
         state, h = conv_lstm(params, u, state)
-        return LayerNorm(name="norm")(Conv(u.shape[-1], (1, 1), name="out")(h) + u), state
+        return LayerNorm(name="norm")(Conv(u.shape[-1], (1, 1), kernel_init=lecun_normal, name="out")(h) + u), state

@@ -24,7 +24,7 @@ from jax import lax
 from jaxzoo import ops
 from jaxzoo.layers import Conv, LayerNorm
 from jaxzoo.sequence.hippo import diag_linear_scan, discretize_zoh, hippo_normal
-from jaxzoo.sequence.video_model import FrameNorm, ResidualBlock, norm_groups
+from jaxzoo.sequence.video_model import FrameNorm, ResidualBlock, lecun_normal, norm_groups
 
 SPECTRA = ("hippo", "random", "discrete")
 BLOCKS = ("resnet", "standard")
@@ -65,8 +65,11 @@ def convs5_init(key, *, features, state_size, window=3, blocks=1, spectrum="hipp
     lam, v = hippo_normal(state_size, blocks=blocks)
     p, v = len(lam), jnp.asarray(v, jnp.complex64)
     key_b, key_c, key_spectrum, key_time = jax.random.split(key, 4)
-    b0 = jax.random.normal(key_b, (window, window, features, state_size)) * (2 / (features * window**2)) ** 0.5
-    c0 = jax.random.normal(key_c, (window, window, state_size, features)) * (2 / (state_size * window**2)) ** 0.5
+    # Drawn along one axis for the sake of compile time, as in `video_model.lecun_normal`.
+    count = window**2 * features * state_size
+    b0 = jax.random.normal(key_b, count).reshape(window, window, features, state_size)
+    c0 = jax.random.normal(key_c, count).reshape(window, window, state_size, features)
+    b0, c0 = (x * (2 / (inputs * window**2)) ** 0.5 for x, inputs in ((b0, features), (c0, state_size)))
     shared = {"B": _parts(b0 @ v.conj()), "C": _parts(jnp.einsum("ijnu,np->ijpu", c0, v))}
     if spectrum == "discrete":
         key_modulus, key_phase = jax.random.split(key_spectrum)
@@ -176,7 +179,9 @@ class ConvS5Layer(nn.Module):
         if self.block == "resnet":
             y = jax.nn.gelu(ResidualBlock(self.window, name="block")(y))
         else:
-            direct = Conv(u.shape[-1], (self.window, self.window), use_bias=False, name="D")(u)
+            direct = Conv(u.shape[-1], (self.window, self.window), use_bias=False, kernel_init=lecun_normal, name="D")(
+                u
+            )
             y = jax.nn.gelu(FrameNorm(norm_groups(u.shape[-1]), name="block_norm")(y + direct))
         return LayerNorm(name="norm")(y + u), state
 

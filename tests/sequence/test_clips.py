@@ -99,5 +99,23 @@ def test_a_file_of_clips(tmp_path):
         clips.clips_file(tmp_path, "other.npy", 5)
 
 
+def test_an_archive_of_clips_with_or_without_actions(tmp_path):
+    colour = np.arange(2 * 5 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 5, 4, 4, 3)
+    actions = np.zeros((2, 5), np.int64)
+    np.savez_compressed(tmp_path / "seen.npz", video=colour)
+    np.savez_compressed(tmp_path / "acted.npz", actions=actions, video=colour)
+    for name in ("seen.npz", "acted.npz"):
+        np.testing.assert_array_equal(clips.clips_file(tmp_path, name, 5), colour)
+    np.savez(tmp_path / "two.npz", first=colour, second=colour)
+    np.savez(tmp_path / "none.npz", actions=actions)
+    for name, found in (("two", "'first', 'second'"), ("none", "none")):
+        with pytest.raises(data.DataError, match=rf"{name}\.npz: expected one array of type uint8, .* got {found}"):
+            clips.clips_file(tmp_path, f"{name}.npz", 5)
+    with pytest.raises(data.DataError, match=r"seen\.npz: expected uint8 .* with t at least 6"):
+        clips.clips_file(tmp_path, "seen.npz", 6)
+    with pytest.raises(data.DataError, match=r"clips\.mp4: expected a file of clips whose name ends in"):
+        clips.clips_file(tmp_path, "clips.mp4", 5)
+
+
 def test_pixels():
     np.testing.assert_allclose(clips.to_pixels(np.array([0, 255], np.uint8)), [-1, 1])

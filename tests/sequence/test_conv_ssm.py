@@ -1,5 +1,6 @@
 """ConvS5: scan against steps, pixels against S5, cut clips against whole ones; what its parameters and program are."""
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -7,6 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxzoo import data
+from jaxzoo.experiment.discover import experiments_folder, load
+from jaxzoo.experiment.runner import Runner
 from jaxzoo.sequence import conv_ssm
 from jaxzoo.sequence.conv_lstm import ConvLSTMLayer
 from jaxzoo.sequence.hippo import hippo_normal
@@ -179,6 +183,30 @@ def test_generation_equals_running_the_model_again_on_all_frames_so_far():
     for t in range(5, 8):
         frames = frames.at[t].set(conv_ssm.clip_pixels(apply(params, frames)[0][t - 1]))
     np.testing.assert_allclose(made, frames[5:], atol=1e-4)
+
+
+def test_the_preset_paper_reads_clips_in_colour(tmp_path):
+    experiment, key = load(experiments_folder() / "sequence" / "conv_ssm.py"), jax.random.key(0)
+    made = np.random.default_rng(0).integers(0, 256, (3, 12, 8, 8, 3)).astype(np.uint8)
+    np.savez(tmp_path / "train.npz", video=made[:1], actions=np.zeros((1, 12)))
+    np.save(tmp_path / "test.npy", made[1:])
+    sizes = {"length": 10, "context": 8, "horizon": 4, "clips": 2, "layers": 1, "widths": (4, 4), "halvings": 1}
+    config = replace(
+        experiment.PRESETS["paper"], files=("train.npz", "test.npy"), state=4, hidden=3, steps=2, warmup=1, **sizes
+    )
+    runner = Runner(1, key, data_dir=tmp_path)
+    sample, test = experiment.videos(config, runner)
+    np.testing.assert_allclose(test, made[1:] / 127.5 - 1, atol=1e-6)
+    frames, following = sample(key)
+    np.testing.assert_allclose(frames, made[:1, :9] / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(following[:, :-1], frames[:, 1:])
+    task = experiment.bounce_task(config, "convs5", sample)
+    _, scalars = jax.eval_shape(task.update, jax.eval_shape(task.init, key), key)
+    assert scalars["loss"].shape == ()
+    assert experiment.picture(test[0]).shape == (12, 8, 8, 3)
+    np.save(tmp_path / "grey.npy", made[1:, ..., 0])
+    with pytest.raises(data.DataError, match=r"frames of \('train.npz', 'grey.npy'\) differ"):
+        experiment.videos(replace(config, files=("train.npz", "grey.npy")), runner)
 
 
 def test_made_frames_are_limited_as_asked():
