@@ -90,24 +90,34 @@ def run(config, runner):
 def adamw(rate, steps):
     """The paper's: cosine to a tenth, weight decay 0.01, gradients clipped to norm 1."""
     schedule = optax.cosine_decay_schedule(rate, steps, 0.1)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.01))
+    # Flattened, all parameters are one vector to it: the same numbers, by a smaller program.
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.flatten(optax.adamw(schedule, weight_decay=0.01)))
+
+
+def forms(gated, decays):
+    """The mixers that claims need. No gate is RetNet's with a decay of 0, so that both share one program."""
+    constant = partial(gated, variant="retnet")
+    return {
+        "none": partial(constant, decays=jnp.zeros_like(decays)),
+        "retnet": partial(constant, decays=decays),
+        "full": partial(gated, variant="full"),
+    }
 
 
 def recall(config, runner):
     """Accuracy at queries, and the gate at resets, for each mixer; then where there is nothing to forget."""
-    decays = tuple(retnet_log_decays(2, 3.0, 6.0).tolist())
-    gated = partial(GatedLinearAttention, 2, config.recall_features, tau=4.0, decays=decays, chunk=config.chunk)
-    arms = {form: partial(gated, variant=form) for form in FORMS}
+    gated = partial(GatedLinearAttention, 2, config.recall_features, tau=4.0, chunk=config.chunk)
+    arms = forms(gated, retnet_log_decays(2, 3.0, 6.0))
     if config.extra:
         arms |= {"scalar": partial(gated, variant="scalar"), "full tau 16": partial(gated, tau=16.0)}
         arms["softmax"] = partial(Attention, 2, causal=True, rotary=True)
+    gates = {arm: (GATE,) if arm.startswith("full") else () for arm in arms}
     results = {}
     for arm, mixer in arms.items():
-        gate = (GATE,) if arm.startswith("full") else ()
-        found = fit_recall(config, runner, f"recall/{arm.replace(' ', '-')}", mixer, gate)
+        found = fit_recall(config, runner, f"recall/{arm.replace(' ', '-')}", mixer, gates[arm])
         results |= {f"{name} {arm}": values for name, values in found.items()}
     for arm in FORMS:
-        found = fit_recall(config, runner, f"nothing-to-forget/{arm}", arms[arm], (), reset=0.0, once=True)
+        found = fit_recall(config, runner, f"nothing-to-forget/{arm}", arms[arm], gates[arm], reset=0.0, once=True)
         results[f"control {arm}"] = found["accuracy"]
     return results
 
@@ -129,8 +139,14 @@ def fit_recall(config, runner, name, mixer, gate, reset=0.08, once=False):
 
     task = supervised(as_model(module), loss, sampler, adamw(config.recall_rate, config.recall_steps))
     params = runner.train(name, task, config.recall_steps).state.params
-    test = draw(jax.random.split(jax.random.key(1), 512))
+    test = held_out_recall(config.recall_length, **options)
     return runner.map(f"score/{name.replace('/', '-')}", lambda key, params: score(module, params, *test, gate), params)
+
+
+@partial(jax.jit, static_argnums=0)
+def held_out_recall(length, reset, once):
+    draw = partial(reset_recall, length=length, keys=KEYS, values=VALUES, reset=reset, once=once)
+    return jax.vmap(draw)(jax.random.split(jax.random.key(1), 512))
 
 
 def score(module, params, tokens, target, gate):
@@ -159,9 +175,10 @@ def language(config, runner):
     tokens, vocabulary = data.characters(text, 64, lower=True)
     train, held_out = data.split_by_position(tokens, (0.9, 0.1))
     held_out = data.all_windows(held_out, config.length)
-    arms = {form: partial(GatedLinearAttention, config.heads, variant=form, chunk=config.chunk) for form in FORMS}
+    gated = partial(GatedLinearAttention, config.heads, chunk=config.chunk)
+    arms = forms(gated, retnet_log_decays(config.heads))
     if config.extra:
-        arms["scalar"] = partial(GatedLinearAttention, config.heads, variant="scalar", chunk=config.chunk)
+        arms["scalar"] = partial(gated, variant="scalar")
         arms["softmax"] = partial(Attention, config.heads, causal=True, rotary=True)
     results = {}
     for arm, mixer in arms.items():
@@ -183,6 +200,7 @@ def cross_entropy(logits, target):
 
 def numerics(runner):
     """Largest error of the chunked form against a float64 recurrence over 512 steps; is the parallel form finite?"""
+    parallel = jax.jit(gla_parallel)
 
     def compare(key):
         key_q, key_k, key_v, key_a = jax.random.split(key, 4)
@@ -195,7 +213,7 @@ def numerics(runner):
         for name, log_a in gates.items():
             exact, _ = float64_recurrence(q, k, v, log_a)
             out[f"error {name}"] = np.abs(np.asarray(gla_chunked(q, k, v, log_a)[0], np.float64) - exact).max()
-            out[f"parallel finite {name}"] = np.isfinite(jax.jit(gla_parallel)(q, k, v, log_a)).all()
+            out[f"parallel finite {name}"] = np.isfinite(parallel(q, k, v, log_a)).all()
         return out
 
     return runner.each("numerics", compare)

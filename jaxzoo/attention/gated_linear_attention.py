@@ -129,7 +129,8 @@ class GatedLinearAttention(nn.Module):
       key_features: total width of queries and keys; None for d / 2.
       variant: of the gate: "none", "retnet", "scalar" or "full".
       tau: temperature of the gate.
-      decays: [h] logarithms of constant gates, for "retnet"; None for RetNet's own.
+      decays: [h] logarithms of constant gates, for "retnet"; None for RetNet's own. As an array they are data, so that
+        models with other decays, 0 for no gate among them, share one program.
       chunk: steps that are computed in parallel.
     """
 
@@ -137,7 +138,7 @@ class GatedLinearAttention(nn.Module):
     key_features: int | None = None
     variant: str = "full"
     tau: float = 16.0
-    decays: tuple[float, ...] | None = None
+    decays: tuple[float, ...] | jax.Array | None = None
     chunk: int = 64
 
     @nn.compact
