@@ -110,11 +110,16 @@ def _starts(path, depth, children):
     return start
 
 
-def stack_trees(trees: Sequence[Tree]) -> Tree:
-    """Trees over the same number of pixels as one with a leading axis, their tables padded to common shapes."""
+def stack_trees(trees: Sequence[Tree], least: tuple[int, int, int] = (0, 0, 0)) -> Tree:
+    """Trees over the same number of pixels as one with a leading axis, their tables padded to common shapes.
+
+    Args:
+      trees: to stack.
+      least: of l, w and p of `Tree`, so that trees which are stacked at other times may have the same shapes.
+    """
     d = len(trees[0].parent)
     length, width, reach = (
-        max(sizes) for sizes in zip(*((*t.nodes.shape, t.path.shape[1]) for t in trees), strict=True)
+        max(sizes) for sizes in zip(least, *((*t.nodes.shape, t.path.shape[1]) for t in trees), strict=True)
     )
     padded = []
     for tree in trees:

@@ -11,6 +11,7 @@ logarithms.
 Source: Liu, Mandt, Van den Broeck, "Lossless Compression with Probabilistic Circuits" (arXiv 2111.11632), Sec. 5.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -55,8 +56,11 @@ def hclt_init(key, pixels: int, levels: int, latents: int) -> HCLT:
     if min(pixels, levels, latents) < 1:
         raise ValueError(f"pixels, levels, latents: expected 1 or more, got {pixels}, {levels}, {latents}")
     shapes = HCLT((latents,), (pixels, latents, latents), (pixels, levels, latents))
-    keys = jax.random.split(key, 3)
-    noise = [jax.random.uniform(k, shape, minval=0.6, maxval=1.4) for k, shape in zip(keys, shapes, strict=True)]
+    # The same numbers as in three dimensions; but several draws of many axes compile several times more slowly.
+    noise = [
+        jax.random.uniform(k, math.prod(shape), minval=0.6, maxval=1.4).reshape(shape)
+        for k, shape in zip(jax.random.split(key, 3), shapes, strict=True)
+    ]
     return normalise(HCLT(*noise))
 
 

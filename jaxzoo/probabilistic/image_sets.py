@@ -8,8 +8,9 @@ import numpy as np
 from jaxzoo import data
 from jaxzoo.probabilistic.glyphs import glyphs
 
-GLYPH_LEVELS = 8
-NAMES = ("digits", "glyphs", "mnist", "emnist", "fashion", "cifar10")
+IMAGENET = {"imagenet32": 32, "imagenet64": 64}
+"""Names of ImageNet scaled down, with the side of its images."""
+NAMES = ("digits", "glyphs", "mnist", "emnist", "fashion", "cifar10", *IMAGENET)
 
 
 class ImageSet(NamedTuple):
@@ -28,14 +29,15 @@ class ImageSet(NamedTuple):
     shape: tuple[int, int]
 
 
-def image_set(name: str, data_dir=None, *, side: int = 16) -> ImageSet:
+def image_set(name: str, data_dir=None, *, side: int = 16, levels: int = 8, wanted: int | None = None) -> ImageSet:
     """A set by its name.
 
     Args:
       name: "digits" or "glyphs", which need no download; "mnist", "emnist" or "fashion", four IDX files in the folder
-        of that name; "cifar10", its binary version.
+        of that name; "cifar10", its binary version; "imagenet32" or "imagenet64", as `data.downsampled_imagenet` reads.
       data_dir: the data folder, where one is needed.
-      side: of a glyph.
+      side, levels: of a glyph.
+      wanted: images of ImageNet's pool; files that are not needed for so many are not read. None for all.
 
     Raises:
       DataError: no data folder, or a file is missing.
@@ -44,12 +46,16 @@ def image_set(name: str, data_dir=None, *, side: int = 16) -> ImageSet:
         raise ValueError(f"name: expected one of {', '.join(NAMES)}, got {name!r}")
     if name in ("digits", "glyphs"):
         known = name == "digits"
-        images = np.rint(data.digits().x * 16).astype(np.uint8) if known else glyphs(side, GLYPH_LEVELS)
-        return ImageSet(images.reshape(len(images), -1), None, 17 if known else GLYPH_LEVELS, images.shape[1:])
+        images = np.rint(data.digits().x * 16).astype(np.uint8) if known else glyphs(side, levels)
+        return ImageSet(images.reshape(len(images), -1), None, 17 if known else levels, images.shape[1:])
     folder = data.data_folder(data_dir)
-    both = data.cifar_binary(folder) if name == "cifar10" else data.mnist_idx(folder, name)
-    height, *rest = both[0].x.shape[1:]
-    pool, test = (np.rint(part.x * 255).astype(np.uint8).reshape(len(part.x), -1) for part in both)
+    if name in IMAGENET:
+        both = [part.x for part in data.downsampled_imagenet(folder, IMAGENET[name], rows=wanted)]
+    else:
+        parts = data.cifar_binary(folder) if name == "cifar10" else data.mnist_idx(folder, name)
+        both = [np.rint(part.x * 255).astype(np.uint8) for part in parts]
+    height, *rest = both[0].shape[1:]
+    pool, test = (x.reshape(len(x), -1) for x in both)
     return ImageSet(pool, test, 256, (height, int(np.prod(rest))))
 
 
@@ -72,6 +78,8 @@ def split_images(key, images: ImageSet, sizes, *, permuted: bool = False) -> dic
     if len(sizes) != 3 or wanted > len(images.pool):
         raise ValueError(f"sizes: expected three of sum <= {len(images.pool)}, got {tuple(sizes)}")
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-    x = rng.permuted(images.pool, axis=0) if permuted else rng.permutation(images.pool)
-    train, valid, test = np.split(x, np.cumsum(sizes))[:3]
+    # The order first: the pool itself may be too large to be copied.
+    ends = np.cumsum(sizes)
+    x = rng.permuted(images.pool, axis=0) if permuted else images.pool[rng.permutation(len(images.pool))[: ends[-1]]]
+    train, valid, test = np.split(x, ends)[:3]
     return {"train": train, "valid": valid, "test": test if images.test is None else images.test[: sizes[2]]}

@@ -173,7 +173,7 @@ def alphabet(train: np.ndarray, size: int) -> Alphabet:
 
 
 def to_symbols(letters: Alphabet, z: np.ndarray) -> np.ndarray:
-    """Symbols of integers [n, d]: int32 in 0..size-1."""
+    """Symbols of integers [n, d]: 0..size-1, of the smallest unsigned type."""
     shifted = np.asarray(z).astype(np.int64) - letters.low[None]
     outside = (shifted < 0) | (shifted >= letters.size - 1)
-    return np.where(outside, letters.size - 1, shifted).astype(np.int32)
+    return np.where(outside, letters.size - 1, shifted).astype(np.min_scalar_type(letters.size - 1))

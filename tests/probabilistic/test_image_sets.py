@@ -44,7 +44,21 @@ def test_files_in_mnists_format_give_back_their_bytes(tmp_path):
     np.testing.assert_array_equal(np.sort(together, 0), np.sort(found.pool, 0))
 
 
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_imagenet_scaled_down_gives_the_batches_that_are_needed(tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "imagenet32"
+    folder.mkdir()
+    planes = {name: rng.integers(0, 256, (3, 3, 32, 32), dtype=np.uint8) for name in ("train_data_batch_1", "val_data")}
+    for name, x in planes.items():
+        np.savez(folder / name, data=x.reshape(3, -1), labels=np.arange(1, 4))
+    found = image_set("imagenet32", tmp_path, wanted=2)
+    assert (found.levels, found.shape) == (256, (32, 96))
+    for x, expected in ((found.pool, planes["train_data_batch_1"][:2]), (found.test, planes["val_data"])):
+        np.testing.assert_array_equal(x.reshape(-1, 32, 32, 3), np.moveaxis(expected, 1, 3))
+    parts = split_images(jax.random.key(0), found, (1, 1, 2))
+    assert [len(x) for x in parts.values()] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "imagenet64"])
 def test_a_missing_file_is_named_with_its_place(name, tmp_path):
     with pytest.raises(data.DataError, match="put it there"):
         image_set(name, tmp_path)

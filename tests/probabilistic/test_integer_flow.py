@@ -71,3 +71,5 @@ def test_symbols_of_integers_and_the_escape():
     np.testing.assert_array_equal(letters.low, [-3, 0, -3])
     symbols = flow.to_symbols(letters, np.array([[-3, 7, 4], [2, 8, 5], [-4, -1, -4]]))
     np.testing.assert_array_equal(symbols, [[0, 7, 7], [5, 8, 8], [8, 8, 8]])
+    assert symbols.dtype == np.uint8
+    assert flow.to_symbols(flow.alphabet(train, 512), train).dtype == np.uint16

@@ -84,6 +84,16 @@ def test_a_padded_tree_gives_the_same_conditionals():
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_trees_are_padded_to_the_tables_that_are_asked_for():
+    tree = tree_from_parents(PARENT)
+    padded = stack_trees([tree], (9, 7, 8))
+    assert (padded.nodes.shape, padded.path.shape) == ((1, 9, 7), (1, D, 8))
+    assert stack_trees([tree], (1, 1, 1)).nodes.shape == (1, *tree.nodes.shape)
+    x, params = images(2), circuit()[1]
+    found, expected = (conditionals(pc.prepare(t, params), x) for t in (jax.tree.map(lambda t: t[0], padded), tree))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 def test_messages_of_many_pixels_neither_underflow_nor_run_away():
     parent = [-1, *range(299)]
     tree, params = circuit(parent, k=32, h=2)
