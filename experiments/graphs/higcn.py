@@ -19,7 +19,7 @@ and MLP keep the ones below, near their best; filters over pairs alone have a se
 Simplified against the paper: a planted graph of 400 nodes in the place of ten data sets. No early stop: the parameters
 of the lowest validation loss are kept. The preset `paper` reads Texas in Geom-GCN's form, the ten null models that the
 authors published of it, and PROTEINS of TUDataset: 100 splits of the nodes, with as many of each class to learn from as
-in the authors' code (96 % on Texas in 3 of them, 93 % with pairs alone; 79 % with either in 6 splits at random), and ten
+in the authors' code (96 % on Texas in 3 of them, 93 % with pairs alone; 79 % with either in 6 random ones), and ten
 cross-validations of the whole graphs in ten parts, without that code's batch normalisation. The setting `graph` names
 the other nine sets, in the files of Planetoid, gnn-benchmark and Geom-GCN (film is Actor), with the rates and dropouts
 published for each; `graph_set` seven more of TUDataset; `orders` of 3 adds 4-cliques, too many in Squirrel. Its 9.6
