@@ -351,6 +351,7 @@ CLAIMS = (
         paper_value="100 %",
         measure=lambda r: r["accuracy fa-gin-id"],
         at_least=0.98,
+        control=lambda r: r["accuracy ga-gin-id"],
     ),
     Claim(
         id="C2c",
