@@ -116,10 +116,17 @@ def gnn(*, width=60, layers=4):
     return gnn_model(parts, width, layers, apply)
 
 
+REACH = 100.0
+"""The farthest that one body moves another in a layer of `EGNN`."""
+
+
 class EGNN(nn.Module):
     """Messages of distances, and moves along differences: equivariant by its form, without a frame.
 
         x_i <- x_i + mean over j != i of (x_i - x_j) phi_x(m_ij) + phi_v(h_i) v_i
+
+    As in the official code each term of the mean is clipped to 100 per coordinate: layers multiply distances, and one
+    bad update could otherwise leave the finite numbers.
 
     Attributes:
       width: nf, features of a node.
@@ -144,7 +151,8 @@ class EGNN(nn.Module):
             h, m = Messages(self.width, name=f"layer_{i}")(h, jnp.concatenate([edges, now], axis=-1))
             hidden = nn.silu(nn.Dense(self.width, name=f"hidden_{i}")(m))
             factor = nn.Dense(1, use_bias=False, name=f"factor_{i}")(hidden)
-            x = x + (apart * factor).sum(1) / (n - 1) + push * v
+            moves = jnp.clip(apart * factor, -REACH, REACH)
+            x = x + moves.sum(1) / (n - 1) + push * v
         return x
 
 
