@@ -5,7 +5,7 @@ batch has the weights of training on all data at once, however classes are sprea
 nothing, stores no example, and beats methods that train along the stream. The term that re-appearing classes add (ECLG)
 is needed.
 
-What came out, in 91 s on two cores: the theorem (1.5e-11 in float64, 2.4e-4 in float32), robustness, the need for ECLG,
+What came out, in 63 s on two cores: the theorem (1.5e-11 in float64, 2.4e-4 in float32), robustness, the need for ECLG,
 and the lead over replay and class means. The lead over SGD in A_AUC is void and its control only partly passes: in
 random order SGD still lags 24 points in A_AUC and 19 in A_Last, 0.53 and 0.38 of its lag along the stream where at most
 0.5 was asked for. One pass in batches of 10 is too short for SGD in any order (the best of five rates on held-out
