@@ -206,7 +206,7 @@ def numerics(runner):
         key_q, key_k, key_v, key_a = jax.random.split(key, 4)
         q, k, v = (jax.random.normal(key, (512, 2, 16)) for key in (key_q, key_k, key_v))
         gates = {
-            "constant": jnp.full(q.shape, -0.7),
+            "constant": jnp.full(q.shape, -0.7, jnp.float32),
             "uniform": jnp.log(jax.random.uniform(key_a, q.shape, minval=1e-4)),
         }
         out = {}

@@ -201,7 +201,7 @@ def bounce(config, runner):
 
         found = runner.map(f"measure/{arm}", measure, params)
         results |= {f"{name} {arm}": value for name, value in found.items()}
-        results[f"parameters {arm}"] = np.full(runner.seeds, size(task))
+        results[f"parameters {arm}"] = sizes(params)
         if arm != "pixelwise":
             results[f"loops {arm}"] = np.full(runner.seeds, loops(task, config.length - 1))
         if arm == "convs5":
@@ -214,9 +214,9 @@ def picture(frames):
     return frames[..., 0] if frames.shape[-1] == 1 else frames
 
 
-def size(task):
-    """Number of parameters."""
-    return sum(x.size for x in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0)).params))
+def sizes(params):
+    """Number of parameters of each seed's model: [s]."""
+    return sum(np.full(len(x), x[0].size) for x in jax.tree.leaves(params))
 
 
 def loops(task, length):
@@ -259,7 +259,7 @@ def recall(config, runner):
             task = recall_task(config, VideoModel(layer, widths=(config.recall_width,)), train, clip)
             trained = runner.train(f"{group}/{arm}", task, config.recall_steps)
             results[f"{group} {arm}"] = trained.evaluations["mse"][:, -1]
-            results[f"recall parameters {arm}"] = np.full(runner.seeds, size(task))
+            results[f"recall parameters {arm}"] = sizes(trained.state.params)
     return results
 
 
