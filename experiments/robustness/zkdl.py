@@ -4,9 +4,9 @@ Claimed: a step of training can be proved correct in zero knowledge, ReLU and ro
 layers and steps stacked the proof hardly grows with depth; the prover's work is about linear in the parameters; and
 training in fixed point costs no accuracy.
 
-What came out: all that this size can check, in about 3 minutes on two cores. Stacking spares the sumchecks' factor of
-depth, not the prover's time (1.2 s at 8 layers, 1.8 s layer by layer); most of a stacked proof is commitments. The
-exponents, 0.54 and 0.15, are low as fixed costs and the batch's share count here: they bear out bounds, not rates.
+What came out: all that this size can check, in about 2 minutes on two cores. Stacking spares the sumchecks' factor of
+depth, not the prover's time (0.8 s at 8 layers, 1.5 s layer by layer); most of a stacked proof is commitments. The
+exponents, 0.50 and 0.15, are low as fixed costs and the batch's share count here: they bear out bounds, not rates.
 Integers lose half a point. zkReLU commits to 1.8 % of the bits that decomposing every product would take.
 
 Simplified against the paper: a field of 2^61 and a toy group of 67 bits for its elliptic curve: the algebra is real,
