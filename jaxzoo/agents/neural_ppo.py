@@ -6,12 +6,12 @@ Source: Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv 1707.0
 from functools import partial
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxzoo.agents.orthogonal import orthogonal
 from jaxzoo.agents.ppo import Batch, normalised, ppo_loss
 from jaxzoo.agents.rollout import Actors, gae, orders, policy_of, recent_return, rollout, start
 from jaxzoo.layers import MLP
@@ -74,7 +74,7 @@ def actor_critic(environment, *, hidden=(64, 64)):
     """
     _, a = policy_of(environment)
     gain = 2**0.5
-    network = partial(MLP, activation=jnp.tanh, kernel_init=nn.initializers.orthogonal(gain))
+    network = partial(MLP, activation=jnp.tanh, kernel_init=orthogonal(gain))
     actor, critic = as_model(network((*hidden, a))), as_model(network((*hidden, 1)))
     last = f"dense_{len(hidden)}"
 
