@@ -9,7 +9,7 @@ of an equal number of parameters, and by ConvS5 with 1x1 kernels. And a digit th
 is asked for at its end, 64 frames or 8 later: ConvS5 that begins with HiPPO's spectrum, with a random one, or with its
 decay parametrised in discrete time, against ConvLSTM.
 
-What came out, in about 4 minutes on two cores: after 64 frames HiPPO recalls the digit with a third of the error of
+What came out, in 2 to 4 minutes on two cores: after 64 frames HiPPO recalls the digit with a third of the error of
 ConvLSTM and of the discrete form, both no better than the mean image; after 8 frames all do about as well. A random
 spectrum with the same time steps does as well as HiPPO's: what counts here seems to be the time scale. The rollout
 claim (C1a) is inconclusive, with a ratio near 1: over the first 16 frames ConvS5 follows the digit (0.09 against
