@@ -86,7 +86,7 @@ def over_seeds(function: Callable, shared: tuple, stacked: tuple, *, way: str | 
         compiled = executable(jax.jit(function).lower(*shared, *take(stacked, 0)))
 
         def mapped(shared, stacked):
-            # One at a time: several programs under way at once have waited for each other forever on two cores.
+            # One at a time: more than one under way is no faster, since each uses all cores.
             return stack([jax.block_until_ready(compiled(*shared, *take(stacked, s))) for s in range(n)])
     else:
         devices = {"vmap": 1, "pmap": jax.local_device_count(), "sharded": jax.device_count()}[way]
