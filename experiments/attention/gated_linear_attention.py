@@ -51,6 +51,7 @@ PAPER = Paper(
 class Config:
     seeds: int = setting(3, "models of each kind", low=1)
     recall_steps: int = setting(800, "updates on the recall task", low=1)
+    control_steps: int = setting(400, "updates, in the same schedule, where there is nothing to forget", low=1)
     recall_length: int = setting(64, "tokens of a recall sequence", low=8)
     recall_batch: int = setting(32, "sequences of an update", low=1)
     recall_features: int = setting(48, "width of the one-layer recall model; two heads", low=2)
@@ -69,8 +70,8 @@ class Config:
 
 
 PRESETS = {
-    "smoke": Config(1, 20, 16, 4, 16, steps=5, length=16, batch=4, layers=1, features=16, heads=2, chunk=4, extra=False,
-                    timed=(64,)),
+    "smoke": Config(1, 20, 20, 16, 4, 16, steps=5, length=16, batch=4, layers=1, features=16, heads=2, chunk=4,
+                    extra=False, timed=(64,)),
     "default": Config(),
     "paper": Config(text="file", chunk=64, steps=30_000, length=2048, batch=256, layers=24, features=1024, rate=3e-4,
                     timed=(2048, 16384)),
@@ -138,7 +139,9 @@ def fit_recall(config, runner, name, mixer, gate, reset=0.08, once=False):
         return jnp.where(asked, entropy, 0).sum() / jnp.maximum(asked.sum(), 1)
 
     task = supervised(as_model(module), loss, sampler, adamw(config.recall_rate, config.recall_steps))
-    params = runner.train(name, task, config.recall_steps).state.params
+    # The control is learned in less: all its arms answer every query after half of the updates.
+    steps = config.control_steps if once else config.recall_steps
+    params = runner.train(name, task, steps).state.params
     test = held_out_recall(config.recall_length, **options)
     return runner.map(f"score/{name.replace('/', '-')}", lambda key, params: score(module, params, *test, gate), params)
 
