@@ -13,8 +13,8 @@ scaled to [-1, 1] 0.56, one-hot codes 0.56, a linear policy 0.51. Distractors an
 more than the one-hot network, against what is claimed; probably because a split takes the one feature that tells most.
 On acrobot 240 trees hardly begin to learn (-397; the network -85). Shared trees return about as much as separate ones,
 but five seeds can't tell to 5 %; an update takes 0.73 of the time where that is worst, a little more than was allowed
-(0.67 and 0.74 in runs on a busier machine). Tried for Dispatch on another key: other rates were worse (0.21 and less); four epochs, greedy
-trees, the cosine score and an entropy bonus gave 0.25 to 0.36.
+(0.67 and 0.74 in runs on a busier machine). Tried for Dispatch on another key: other rates were worse (0.21 and less);
+four epochs, greedy trees, the cosine score and an entropy bonus gave 0.25 to 0.36.
 
 The default run took 4 minutes on two cores, more than half of it for the networks.
 
