@@ -139,7 +139,7 @@ def fit_recall(config, runner, name, mixer, gate, reset=0.08, once=False):
         return jnp.where(asked, entropy, 0).sum() / jnp.maximum(asked.sum(), 1)
 
     task = supervised(as_model(module), loss, sampler, adamw(config.recall_rate, config.recall_steps))
-    # The control is learned in less: all its arms answer every query after half of the updates.
+    # The control is learned in less: after half of the updates all its arms answer nearly every query.
     steps = config.control_steps if once else config.recall_steps
     params = runner.train(name, task, steps).state.params
     test = held_out_recall(config.recall_length, **options)
