@@ -7,7 +7,7 @@ vectors of different origin, and its similarity to a good model's predicts how g
 Three parts: autoencoders and classifiers of handwritten digits, stitched across seeds and architectures; two kinds of
 word vectors of English technical prose; graph convolutional networks of varied quality on a random graph.
 
-What came out: all of it, at the default size, in about 1 minute on two cores. An orthogonal map fitted on the same
+What came out: all of it, at the default size, in 1 to 1.5 minutes on two cores. An orthogonal map fitted on the same
 anchors (Procrustes) stitches better still: what relative representations spare is the fit, and the equal widths.
 
 Simplified against the paper: small dense networks for its CNNs and transformers, digits for MNIST and CIFAR, PPMI and
