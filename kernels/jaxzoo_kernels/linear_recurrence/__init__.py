@@ -13,6 +13,10 @@ split. A time axis that is last (or has fewer than 8 channels after it) is moved
 way. The GPU kernel needs Hopper or later: on an older GPU ask for implementation="xla". The GPU and TPU kernels have
 been interpreted and compiled for Hopper and for TPU v4 to v7x, not run on either.
 
+Measured on two CPU cores (benchmarks/kernels/results): forward it moves its bytes 1.4 to 1.9 times as fast as a copy of
+a large array does, which leaves 2.6 to 4.8 times lax.associative_scan and 3.1 to 45 times a PyTorch loop (26 to 1000
+with gradients): nothing could be 15 times as fast as associative_scan there.
+
 Tried, and no help on cpu: several time steps per loop iteration (blocks of 4 to 16 rows: 1.5 to 4 times slower), one
 loop per example cut out of the batch (a copy in and out: half as fast), complex numbers in separate parts where they
 come interleaved (8 times slower), lax.associative_scan (log-depth passes), a transposition that makes longer rows
