@@ -119,9 +119,9 @@ PRESETS = {
 }  # fmt: skip
 
 SEPARATORS, MORE_SEPARATORS = ("gin", "fa-mlp", "fa-gin-id"), ("fa-gin-id-eps",)
-GRAPH_ARMS = {"fa-mlp": "frame", "ga-mlp": "random", "fa-gin-id": "frame", "gin": "as given"}
+GRAPH_ARMS = {"fa-mlp": "frame", "ga-mlp": "random", "fa-gin-id": "frame", "gin": "as given", "ga-gin-id": "random"}
 """Networks of graphs, and the orders that they are averaged over."""
-MORE_GRAPH_ARMS = {"ga-gin-id": "random", "mlp-augmented": "one random", "mlp": "as given"}
+MORE_GRAPH_ARMS = {"mlp-augmented": "one random", "mlp": "as given"}
 AVERAGED = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of random rotations, for the curve."""
 
