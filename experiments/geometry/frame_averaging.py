@@ -9,7 +9,7 @@ Weisfeiler-Leman test can't tell apart; where charged particles will be; normals
 has as many random elements in the place of the frame. Of the particles it has the smaller training set alone, since it
 takes as long as the frame; there they are drawn once for all layers, so that it is the plain network, averaged.
 
-What came out, in 201 s on two cores: averages over frames are symmetric to rounding, where as many random elements are
+What came out, in 193 s on two cores: averages over frames are symmetric to rounding, where as many random elements are
 not. FA-MLP tells all 26 pairs apart; FA-GIN+ID only 21, whatever the seed: with eps = 0, where GIN begins, a node and
 its neighbours count alike, and K3,3 looks like the prism. Begun at eps = 0.5, a variant without a claim, it tells all
 apart; trained, it classifies them all. FA-MLP classifies all in two of three seeds and all but one in the third
