@@ -22,7 +22,7 @@ EPS = 1e-5
 
 
 def nested_decoder(*, vocabulary=32000, length=2048, features=4096, hidden=11008, heads=32, blocks=32, exits=8):
-    """The network as a `NestedModel` on tokens [t], logits [t, vocabulary]; its depth is its number of exits.
+    """The network as a `NestedModel` of width 1 on tokens [t], logits [t, vocabulary]; its depth counts exits.
 
     Args:
       vocabulary: number of tokens.
@@ -32,9 +32,6 @@ def nested_decoder(*, vocabulary=32000, length=2048, features=4096, hidden=11008
       heads: a divisor of d.
       blocks: in all.
       exits: a divisor of the blocks; an exit stands behind every blocks / exits of them.
-
-    Returns:
-      `NestedModel` of the width 1.
 
     Raises:
       ValueError: exits that don't divide the blocks.
