@@ -1,17 +1,18 @@
 """Linear recurrence h_t = a_t h_{t-1} + b_t, elementwise, along an axis of time.
 
 What bounds it: memory. Two operations per element, against 12 bytes in float32 (a and b read, h written); 8 with a
-decay that is constant in time. Every path reads its operands once and keeps the state on chip.
+decay that is constant in time. Every path but the default on a GPU reads its operands once and keeps the state on chip.
 
 Tiling. Time in order, channels side by side: cpu runs rows of channels in a compiled loop that writes in place; TPU
 puts channels across lanes and streams blocks of time through VMEM; the GPU kernel gives a thread to each of 128
 channels and streams blocks of time through shared memory by TMA. The backward pass is the same recurrence run
 backwards with a in place (op.py), so it is as fast, and a product of two arrays for the gradient of a.
 
-Limits. The GPU kernel fills n * c / 128 multiprocessors; fewer chains than that leave the rest idle, as time is not
-split. A time axis that is last (or has fewer than 8 channels after it) is moved to the front, a pass over memory each
-way. The GPU kernel needs Hopper or later: on an older GPU ask for implementation="xla". The GPU and TPU kernels have
-been interpreted and compiled for Hopper and for TPU v4 to v7x, not run on either.
+Limits. On a GPU the default is an associative scan by XLA, many passes over memory. The kernel (Hopper and later) has
+been interpreted and compiled, not run; until it has, implementation="pallas_gpu" alone takes it. It fills n * c / 128
+multiprocessors; fewer chains than that leave the rest idle, as time is not split. The TPU kernel is the default there;
+it has been interpreted and compiled for TPU v4 to v7x, not run. A time axis that is last (or has fewer than 8 channels
+after it) is moved to the front, a pass over memory each way.
 
 Measured on two CPU cores (benchmarks/kernels/results): forward it moves its bytes 1.4 to 1.9 times as fast as a copy of
 a large array does, which leaves 2.6 to 4.8 times lax.associative_scan and 3.1 to 45 times a PyTorch loop (26 to 1000
@@ -50,8 +51,8 @@ def linear_recurrence(a, b, *, h0=None, reverse: bool = False, axis: int = 0, im
         h0: [..., ...] initial state, b's shape without `axis`; zero if None. A pair where b is a pair.
         reverse: run from the last time step to the first.
         axis: the axis of time in b. Leading, or followed by channels, it is fastest: no transposition is needed.
-        implementation: None takes the best for each platform the program is compiled for; "xla", "pallas_gpu",
-            "pallas_tpu" take that one or raise.
+        implementation: None takes the best for each platform the program is compiled for, "pallas_tpu" on TPU and "xla"
+            elsewhere; "xla", "pallas_gpu" (Hopper or later), "pallas_tpu" take that one or raise.
 
     Returns:
         h: b's shape, b's precision, complex (a pair if b is one) where a, b or h0 is complex.

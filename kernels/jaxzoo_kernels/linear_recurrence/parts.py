@@ -44,4 +44,4 @@ def planar(kernel: Kernel) -> Kernel:
 
         return of
 
-    return Kernel(run, of_shapes(kernel.refuse), of_shapes(kernel.blocks))
+    return kernel._replace(run=run, refuse=of_shapes(kernel.refuse), blocks=of_shapes(kernel.blocks))
