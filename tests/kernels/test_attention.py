@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jaxzoo_kernels import attention
 from jaxzoo_kernels._core import relative_rms
-from jaxzoo_kernels.attention import xla, xla_cpu
+from jaxzoo_kernels.attention import cpu_grid, xla, xla_cpu
 from jaxzoo_kernels.attention.options import Options
 from jaxzoo_kernels.attention.reference import attention as reference
 
@@ -101,7 +101,7 @@ def test_lengths(t, s):
     compare(operands((), t, s, 2, 1), causal=t == s)
 
 
-@pytest.mark.parametrize("t", [xla_cpu.ROWS - 1, xla_cpu.ROWS + 1])
+@pytest.mark.parametrize("t", [cpu_grid.ROWS - 1, cpu_grid.ROWS + 1])
 @pytest.mark.parametrize("causal", [False, True])
 def test_lengths_around_a_block(t, causal):
     compare(operands((), t, 2 * t + 1, 1, 1), causal=causal, offset=t + 1)
@@ -203,17 +203,22 @@ def test_without_normalisation_it_is_the_sum():
 BLOCKED = {
     "plain": ((), None, None, None),
     "causal": ((), None, 0, None),
+    "causal, gate and sink": (("gate", "sink"), None, 0, None),
     "window": ((), 3, 2, None),
+    "wide window": (("bias",), 13, 1, None),
+    "keys before": ((), 6, None, None),
+    "causal with a bias and a mask": (("bias", "mask", "q_segments", "kv_segments"), None, 0, 2.0),
     "all": (("bias", "mask", "q_segments", "kv_segments", "gate", "sink"), None, 9, 2.0),
 }
 
 
 @pytest.mark.parametrize(("parts", "left", "right", "softcap"), BLOCKED.values(), ids=BLOCKED)
-@pytest.mark.parametrize(("t", "s"), [(19, 13), (8, 16), (5, 23)])
+@pytest.mark.parametrize(("t", "s"), [(19, 13), (8, 16), (5, 23), (17, 17), (37, 37), (19, 41)])
 def test_many_tiles_equal_all_heads_at_once(monkeypatch, parts, left, right, softcap, t, s):
-    for name in ("ROWS", "COLUMNS", "WIDE"):
-        monkeypatch.setattr(xla_cpu, name, 8)
-    monkeypatch.setattr(xla_cpu, "SMALL", 0)
+    for name, size in {"ROWS": 8, "COLUMNS": 16}.items():
+        monkeypatch.setattr(cpu_grid, name, size)
+    for name, size in {"ROWS": 8, "STRIP": 4, "STRIP_BACKWARD": 8, "AT_ONCE": 0}.items():
+        monkeypatch.setattr(xla_cpu, name, size)
     q, k, v = operands((2,), t, s)
     of_parts = {
         "bias": normal(3, 1, 4, t, s),
@@ -235,6 +240,29 @@ def test_many_tiles_equal_all_heads_at_once(monkeypatch, parts, left, right, sof
     got, want = (jax.jit(lambda m=m: m.backward(*arrays, **params))() for m in (xla_cpu, xla))
     for x, y in zip(got, want, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_some_examples_at_a_time_equal_all(monkeypatch, with_bias):
+    b, t, s = 5, 9, 7
+    monkeypatch.setattr(xla_cpu, "AT_ONCE", 2 * 4 * t * s + 3)
+    options = Options(("bias", "q_segments", "kv_segments"), None, 2, 0, 0.4, None)
+    segments = jnp.arange(t)[None] // 4, jnp.tile(jnp.arange(s) // 3, (b, 1))
+    arrays = [*operands((b,), t, s), normal(3, 1, 4, t, s), *segments]
+    got, want = (jax.jit(lambda m=m: m.forward(*arrays, options=options))() for m in (xla_cpu, xla))
+    for x, y in zip(got, want, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    arrays += [want[1], normal(7, *want[0].shape), normal(8, *want[1].shape)]
+    params = {"options": options, "with_bias": with_bias}
+    got, want = (jax.jit(lambda m=m: m.backward(*arrays, **params))() for m in (xla_cpu, xla))
+    assert len(got) == 3 + with_bias
+    for x, y in zip(got, want, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_block_that_is_moved_back_see_all_their_keys():
+    # 1025 queries are three blocks of 342, the last one moved back by a row, whose first key is in the block before.
+    compare(operands((), 1025, 1025, 1, 1, 4, 4), window=(342, None))
 
 
 ERRORS = {
