@@ -10,7 +10,7 @@ from . import chunk as one
 
 # With vector gates the decays between pairs cost more per step than a smaller chunk adds to products with the state.
 VECTOR_CHUNK_FORWARD, VECTOR_CHUNK_BACKWARD = 16, 32
-SMALL_STATES = 1 << 16  # with vector gates, states of this many numbers in all stay in cache: step by step is faster
+SMALL_STATES = 1 << 17  # with gates, states of this many numbers in all stay in cache: step by step is faster
 
 
 def split(operands, gate: str):
@@ -26,7 +26,7 @@ def forward(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
     size, precision = plan(q, gate, chunk, VECTOR_CHUNK_FORWARD)
     if q.shape[1] == 0:
         return [v, state]
-    if in_place and gate == "vector" and state.size <= SMALL_STATES:
+    if in_place and gate != "none" and state.size <= SMALL_STATES:
         return _step_by_step(q, k, v, *gates, state, scale)
     run = _per_head(functools.partial(one.forward, precision=precision))
 
@@ -74,7 +74,9 @@ def tangent(*operands, gate: str, chunk: int, scale: float, in_place: bool = Tru
 
 
 def _step_by_step(q, k, v, log_a, state, scale):
-    """The forward pass with vector gates, one step after another."""
+    """The forward pass with gates, one step after another."""
+    if log_a.ndim == 3:
+        log_a = log_a[..., None]  # [b, t, h, 1 or dk]
 
     def step(i, carry):
         state, o = carry
