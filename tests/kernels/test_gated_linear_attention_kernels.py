@@ -66,8 +66,8 @@ def test_tpu_kernel_interpreted(gate, direction):
 @pytest.mark.parametrize(("gate", "dk"), [("vector", 64), ("none", 128)])
 def test_gpu_kernel_interpreted(gate, dk):
     args, _ = operands(TINY[gate]._replace(t=150, dk=dk, dv=128), "bfloat16")
-    assert gpu.forward.refuse(*args) is None
     params = {"gate": gate, "chunk": 64, "scale": dk**-0.5}
+    assert gpu.forward.refuse(*args, **params) is None
     with compat.gpu_interpreter() or pytest.skip("this JAX has no public GPU interpreter"):
         got = gpu.forward.run(*args, **params)
     for x, y in zip(got, xla.forward(*(x.astype("float32") for x in args), **params), strict=True):

@@ -86,7 +86,7 @@ backward = Op(
     shapes=_backward_shapes,
     operations=lambda *operands, **params: 3 * _operations(*operands, **params),
     kernels={
-        "pallas_gpu": None,
+        "pallas_gpu": "jaxzoo_kernels.gated_linear_attention.gpu_backward:backward",
         "pallas_tpu": "jaxzoo_kernels.gated_linear_attention.tpu:backward",
     },
     jvp=_jvp_of_lax(xla.backward),
