@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxzoo.interpretability.named_arrays import refuse_rest, take
+from jaxzoo.interpretability.named_arrays import refuse_rest, take, take_norm
 from jaxzoo.layers import MLP, Attention, LayerNorm, TransformerBlock
 
 BUFFERS = (r"h\.\d+\.attn\.(masked_)?bias",)
@@ -146,14 +146,14 @@ def gpt2_params(arrays, module):
             "embedding": take(arrays, "wte.weight", module.vocabulary, d),
             "positions": take(arrays, "wpe.weight", module.context, d),
         },
-        "norm": _norm(arrays, "ln_f", d),
+        "norm": take_norm(arrays, "ln_f", d),
     }
     for i in range(module.layers):
         name = f"h.{i}"
         params[f"block_{i}"] = {
-            "norm_mixer": _norm(arrays, f"{name}.ln_1", d),
+            "norm_mixer": take_norm(arrays, f"{name}.ln_1", d),
             "mixer": _attention(arrays, f"{name}.attn", d, module.heads),
-            "norm_mlp": _norm(arrays, f"{name}.ln_2", d),
+            "norm_mlp": take_norm(arrays, f"{name}.ln_2", d),
             "mlp": {
                 "dense_0": _linear(arrays, f"{name}.mlp.c_fc", d, 4 * d),
                 "dense_1": _linear(arrays, f"{name}.mlp.c_proj", 4 * d, d),
@@ -161,10 +161,6 @@ def gpt2_params(arrays, module):
         }
     refuse_rest(arrays, *BUFFERS)
     return params
-
-
-def _norm(arrays, name, d):
-    return {"scale": take(arrays, f"{name}.weight", d), "bias": take(arrays, f"{name}.bias", d)}
 
 
 def _linear(arrays, name, inputs, outputs):

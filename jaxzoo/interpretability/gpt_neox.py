@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxzoo import ops
 from jaxzoo.interpretability.gpt2 import checked_sizes
-from jaxzoo.interpretability.named_arrays import refuse_rest, take
+from jaxzoo.interpretability.named_arrays import refuse_rest, take, take_norm
 from jaxzoo.layers import MLP, LayerNorm
 
 BUFFERS = (r"gpt_neox\.layers\.\d+\.attention\.((masked_)?bias|rotary_emb\.inv_freq)",)
@@ -151,15 +151,15 @@ def gpt_neox_params(arrays, module):
     arrays, d, v = dict(arrays), module.features, module.vocabulary
     params = {
         "embed": {"embedding": take(arrays, "gpt_neox.embed_in.weight", v, d)},
-        "norm": _norm(arrays, "gpt_neox.final_layer_norm", d),
+        "norm": take_norm(arrays, "gpt_neox.final_layer_norm", d),
         "head": {"kernel": take(arrays, "embed_out.weight", v, d).T},
     }
     for i in range(module.layers):
         name = f"gpt_neox.layers.{i}"
         params[f"block_{i}"] = {
-            "norm_mixer": _norm(arrays, f"{name}.input_layernorm", d),
+            "norm_mixer": take_norm(arrays, f"{name}.input_layernorm", d),
             "mixer": _attention(arrays, f"{name}.attention", d, module.heads),
-            "norm_mlp": _norm(arrays, f"{name}.post_attention_layernorm", d),
+            "norm_mlp": take_norm(arrays, f"{name}.post_attention_layernorm", d),
             "mlp": {
                 "dense_0": _linear(arrays, f"{name}.mlp.dense_h_to_4h", d, 4 * d),
                 "dense_1": _linear(arrays, f"{name}.mlp.dense_4h_to_h", 4 * d, d),
@@ -167,10 +167,6 @@ def gpt_neox_params(arrays, module):
         }
     refuse_rest(arrays, *BUFFERS)
     return params
-
-
-def _norm(arrays, name, d):
-    return {"scale": take(arrays, f"{name}.weight", d), "bias": take(arrays, f"{name}.bias", d)}
 
 
 def _linear(arrays, name, inputs, outputs):

@@ -162,7 +162,6 @@ def greater_than_circuit(module, params, dictionary, questions, key, *, kept=16,
     top, active = ranks(effect) < kept, (z > 0).any(0)
     sets = jnp.stack([jnp.ones_like(top), jnp.zeros_like(top), top])
     sets = jnp.concatenate([sets, random_subsets(key_draw, active, kept, draws)])
-    full, none, best, *random = keep_scores(module, params, dictionary, questions, sets)
     zero = jax.vmap(substitute(module, 0, lambda x, m: jnp.zeros_like(m)), (None, 0))(params, questions)
     pattern = jax.vmap(attention_pattern)(q, k)[:, :, -1, 1].mean(0)  # [h], from the colon to b
     block = params["block_0"]
@@ -170,19 +169,45 @@ def greater_than_circuit(module, params, dictionary, questions, key, *, kept=16,
     heads = pattern, block["mixer"]["v"]["kernel"], block["mixer"]["o"]["kernel"]
     read = de_embedding_through_heads(params["embed"]["embedding"], *heads, *gains, dictionary.W_enc)[: numbers - 1]
 
+    return circuit_scores(
+        key_permute,
+        host=jax.vmap(probability_difference)(logits[:, -1], b).mean(),
+        zero=jax.vmap(probability_difference)(zero[:, -1], b).mean(),
+        kept=keep_scores(module, params, dictionary, questions, sets),
+        read=read,
+        numbers=jnp.arange(numbers - 1),
+        top=top,
+        active=active,
+        z=z,
+    )
+
+
+def circuit_scores(key, *, host, zero, kept, read, numbers, top, active, z):
+    """What an account of a circuit comes to; see `greater_than_circuit`.
+
+    Args:
+      key: for permuted rows of `read`.
+      host, zero: the scores of the network, and with nothing in the MLP's place.
+      kept: [3 + draws] scores of the transcoder: whole, without features, with the top ones, with random ones.
+      read: [n, F] the effect of each number on each feature.
+      numbers: [n] the numbers.
+      top, active: [F] booleans: the circuit's features, and all that fire.
+      z: [questions, F] activations.
+    """
+    full, none, best, *random = kept
+
     def monotone(rows):
-        found = jax.vmap(spearman, (1, None))(rows, jnp.arange(numbers - 1))
-        return jnp.abs(found).mean(where=top)
+        return jnp.abs(jax.vmap(spearman, (1, None))(rows, numbers)).mean(where=top)
 
     return {
-        "score host": jax.vmap(probability_difference)(logits[:, -1], b).mean(),
-        "score zero": jax.vmap(probability_difference)(zero[:, -1], b).mean(),
+        "score host": host,
+        "score zero": zero,
         "score transcoder": full,
         "score none": none,
         "score top": best,
         "score random": jnp.stack(random).mean(),
         "spearman": monotone(read),
-        "spearman permuted": monotone(jax.random.permutation(key_permute, read)),
+        "spearman permuted": monotone(jax.random.permutation(key, read)),
         "alive": active.sum(),
         "l0": l0(z),
     }

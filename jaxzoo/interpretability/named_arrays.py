@@ -40,3 +40,8 @@ def refuse_rest(arrays, *buffers):
     left = sorted(name for name in arrays if not any(re.fullmatch(buffer, name) for buffer in buffers))
     if left:
         raise ValueError(f"weights: {left[0]!r} has no place in a network of these sizes; {len(left)} such arrays")
+
+
+def take_norm(arrays, name, d):
+    """The learned scale and bias [d] of the norm called `name`, taken out of the arrays."""
+    return {"scale": take(arrays, f"{name}.weight", d), "bias": take(arrays, f"{name}.bias", d)}

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from jaxzoo.data import DataError, json_file
 from jaxzoo.interpretability.circuits import attention_pattern, inverse_length
-from jaxzoo.interpretability.greater_than import greater_effect, random_subsets, spearman
-from jaxzoo.interpretability.sparse_dictionaries import l0, sparse_mlp
+from jaxzoo.interpretability.greater_than import circuit_scores, greater_effect, random_subsets
+from jaxzoo.interpretability.sparse_dictionaries import sparse_mlp
 from jaxzoo.interpretability.transcoders import keep_features, mlp_names, ranks, substitute
 from jaxzoo.transforms import capture
 
@@ -136,21 +136,14 @@ def year_circuit(module, params, dictionary, layer, questions, key, *, kept=16, 
         jnp.stack([jnp.ones_like(top), jnp.zeros_like(top), top]),
         random_subsets(key_draw, active, kept, draws),
     ])  # fmt: skip
-    full, none, best, *random = jax.lax.map(kept_score, sets)
-    read = reading_through_heads(module, params, dictionary, layer, questions)[starts]
-
-    def monotone(rows):
-        return jnp.abs(jax.vmap(spearman, (1, None))(rows, starts)).mean(where=top)
-
-    return {
-        "score host": jax.vmap(year_difference, (0, None, 0))(logits[:, -1], years, starts).mean(),
-        "score zero": score(lambda x, m: jnp.zeros_like(m)),
-        "score transcoder": full,
-        "score none": none,
-        "score top": best,
-        "score random": jnp.stack(random).mean(),
-        "spearman": monotone(read),
-        "spearman permuted": monotone(jax.random.permutation(key_permute, read)),
-        "alive": active.sum(),
-        "l0": l0(z),
-    }
+    return circuit_scores(
+        key_permute,
+        host=jax.vmap(year_difference, (0, None, 0))(logits[:, -1], years, starts).mean(),
+        zero=score(lambda x, m: jnp.zeros_like(m)),
+        kept=jax.lax.map(kept_score, sets),
+        read=reading_through_heads(module, params, dictionary, layer, questions)[starts],
+        numbers=starts,
+        top=top,
+        active=active,
+        z=z,
+    )
