@@ -63,7 +63,7 @@ def decimal_years(dates) -> np.ndarray:
     """Dates as years: 1958.5 is the middle of 1958, whatever its number of days."""
     days = np.asarray(dates, "datetime64[D]")
     years = days.astype("datetime64[Y]")
-    length = (years + 1).astype("datetime64[D]") - years.astype("datetime64[D]")
+    length = (years + np.timedelta64(1, "Y")).astype("datetime64[D]") - years.astype("datetime64[D]")
     return 1970 + years.astype(int) + (days - years.astype("datetime64[D]")) / length
 
 
