@@ -14,8 +14,9 @@ Tried on cpu and dropped: multiplying int8 in float32, which is exact in runs of
 product into int32 was 3 times faster (512 x 2048 x 1024 on two cores, JAX 0.10.2).
 
 Every platform gets the lax form, which has been run on cpu, compiled for TPU v5e and sm_90a, and not run there; whether
-XLA reads int4 weights without first writing them out wide has not been looked at. The Pallas kernel for TPU (tpu.py)
-surely does, and is taken where it is named until it has run on one. GPUs have no kernel of ours.
+XLA reads int4 weights without first writing them out wide has not been looked at. The Pallas kernels for TPU (tpu.py)
+and for Hopper GPUs (gpu.py: float activations by integers, and 8-bit floats by their own dtype) surely do, and are
+taken where they are named until they have run on one.
 """
 
 import functools
@@ -46,7 +47,7 @@ def quantized_matmul(x, w, w_scale, *, x_scale=None, implementation: str | None 
             consecutive rows of w; floating.
         x_scale: None for 1, [], [..., m] per row, or [..., m, groups]; floating. `groups` is 1 or w_scale's, or
             w_scale's is 1.
-        implementation: None or "xla"; or "pallas_tpu", which has not run on a TPU yet.
+        implementation: None or "xla"; or "pallas_gpu" or "pallas_tpu", which have not run on a GPU or TPU yet.
 
     Returns:
         [..., m, n] of x's dtype where that is float16 or wider, else of the scales' promoted dtype. Accumulated in

@@ -25,7 +25,10 @@ quantized_matmul_op = Op(
     xla_cpu=scaled_on_cpu,
     shapes=_shapes,
     operations=lambda x, w, *_, **__: 2 * max(x.shape[0], w.shape[0]) * x.shape[1] * x.shape[2] * w.shape[2],
-    kernels={"pallas_tpu": "jaxzoo_kernels.quantized_matmul.tpu:scaled"},
+    kernels={
+        "pallas_gpu": "jaxzoo_kernels.quantized_matmul.gpu:scaled",
+        "pallas_tpu": "jaxzoo_kernels.quantized_matmul.tpu:scaled",
+    },
     jvp=_jvp,
     shared=(0, 1, 2, 3),
 )
