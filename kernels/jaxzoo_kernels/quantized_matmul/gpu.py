@@ -26,11 +26,11 @@ first, twice its bytes again, which decoding feels and many rows don't.
 
 Dropped: widening by way of float32 (5 instructions for two, and twice the registers); w widened into shared memory for
 the right operand (5 bytes through it per int4, 10 us of its bandwidth for the case above); tiles of 64 rows of x for
-int4 and of 128 for the others, which spill. Rows of x or w that are no multiple of 16 bytes cost a padded copy; other ragged
-edges are TMA's, which reads zeros there.
+int4 and of 128 for the others, which spill. Rows of x or w that are no multiple of 16 bytes cost a padded copy; other
+ragged edges are TMA's, which reads zeros there.
 
-Lowered, compiled for sm_90a without spills, and run in JAX's GPU interpreter, where the products were jnp's; it has not
-been run on a GPU, and is taken where it is named alone: implementation="pallas_gpu".
+Lowered, compiled for sm_90a without spills, and run in JAX's GPU interpreter, where the products were jnp's, without
+races; it has not been run on a GPU, and is taken where it is named alone: implementation="pallas_gpu".
 """
 
 import jax.numpy as jnp
@@ -178,7 +178,10 @@ def _totals(refs, plan, group, first, last):
                 left = (w.at[pl.ds(_place(plan, group, part)[1], ROWS)] for part in parts)
             for part, product in zip(parts, _products(left, x.transpose((1, 0)), len(parts)), strict=True):
                 totals[part] += _scaled(product, *_place(plan, group, part), **scales)
-        # All products that read this tile, or registers that came from it, have been waited for: it may be overwritten.
+        # Products that read this tile, or registers that came from it, have been waited for. What was loaded into
+        # registers has to come before TMA's writes too, which are of another proxy.
+        if plan.planes > 1 or scales:
+            plgpu.commit_smem()
         plgpu.barrier_arrive(refs["read"].at[stage])
         return tuple(totals)
 
