@@ -101,6 +101,12 @@ def test_every_dtype_lowers_for_cuda(x, w, groups):
     assert "mosaic_gpu" in lowered(*public(x, w, groups=groups))
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (49, 67, 33), (100, 1000, 5003)])
+@pytest.mark.parametrize(("x", "w"), PAIRS)
+def test_ragged_shapes_lower(x, w, m, k, n):
+    assert "mosaic_gpu" in lowered(*public(x, w, m, k, n, groups=(1, 1)))
+
+
 @pytest.mark.parametrize(
     ("given", "reason"),
     [

@@ -26,8 +26,8 @@ first, twice its bytes again, which decoding feels and many rows don't.
 
 Dropped: widening by way of float32 (5 instructions for two, and twice the registers); w widened into shared memory for
 the right operand (5 bytes through it per int4, 10 us of its bandwidth for the case above); tiles of 64 rows of x for
-int4 and of 128 for the others, which spill. Rows of x or w that are no multiple of 16 bytes cost a padded copy; other
-ragged edges are TMA's, which reads zeros there.
+int4 and of 128 for the others, which spill. An n that is no multiple of 256 for int4 or 128 for int8, a
+k of 64 (8 for w) and an m of 8 cost a padded copy; past these edges TMA reads zeros.
 
 Lowered, compiled for sm_90a without spills, and run in JAX's GPU interpreter, where the products were jnp's, without
 races; it has not been run on a GPU, and is taken where it is named alone: implementation="pallas_gpu".

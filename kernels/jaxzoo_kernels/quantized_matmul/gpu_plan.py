@@ -96,26 +96,26 @@ def plan_of(x, w, x_scale, w_scale):
 
 
 def operands(x, w, x_scale, w_scale, plan):
-    """x and w as TMA takes them, rows being a multiple of 16 bytes, and the scales cut into tiles."""
+    """x and w as TMA takes them, 8 rows by up to 128 bytes at a time, and the scales cut into tiles."""
     planes, columns = plan.planes, plan.tiles_n * plan.columns
     x_scale = jnp.swapaxes(x_scale.astype(jnp.float32), 1, 2)  # [g, groups, m]
     x_scale = jnp.broadcast_to(x_scale, (*x_scale.shape[:2], x.shape[1]))
-    w_scale = _padded(w_scale.astype(jnp.float32), planes * columns)
+    w_scale = _padded(w_scale.astype(jnp.float32), 1, planes * columns)
     w_scale = jnp.moveaxis(w_scale.reshape(*w_scale.shape[:2], columns, planes), 3, 2)
     if planes > 1:
-        w = _padded(w, 8 * planes)
+        w = _padded(w, 8, ROWS * planes)
         w = lax.bitcast_convert_type(w.reshape(*w.shape[:2], -1, planes), jnp.int16)
         units = jnp.array([unit_of(plane, WORD // planes) for plane in range(planes)], jnp.float32)
         w_scale = w_scale / units[None, None, :, None]
     else:
-        w = _padded(jnp.swapaxes(w, 1, 2), 16)
-    x_scale = _padded(x_scale, plan.tiles_m * plan.m)
-    return {"x": _padded(x, 16 // x.dtype.itemsize), "w": w, "x_scale": x_scale, "w_scale": w_scale}
+        w = _padded(jnp.swapaxes(w, 1, 2), 8, plan.k)
+    x_scale = _padded(x_scale, 1, plan.tiles_m * plan.m)
+    return {"x": _padded(x, 8, plan.k), "w": w, "x_scale": x_scale, "w_scale": w_scale}
 
 
-def _padded(x, size):
-    missing = -x.shape[-1] % size
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x
+def _padded(x, rows, columns):
+    missing = [(0, 0), (0, -x.shape[1] % rows), (0, -x.shape[2] % columns)]
+    return jnp.pad(x, missing) if any(end for _, end in missing) else x
 
 
 def unit_of(plane, bits):
