@@ -1,8 +1,10 @@
-"""What the README shows is run: its two Python blocks, and the lines that install and test."""
+"""What the README shows is run: its three Python blocks, and the lines that install and test."""
 
+import importlib
 import re
 from pathlib import Path
 
+import jaxzoo_kernels
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from jaxzoo.cli.markdown import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-USE, WRITE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+USE, KERNEL, WRITE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_method_example_runs_and_does_what_it_says():
@@ -20,6 +22,20 @@ def test_method_example_runs_and_does_what_it_says():
     exec(compile(USE, "README.md", "exec"), names)
     assert names["kernel"].shape == (50, 50)
     np.testing.assert_allclose(names["same"], names["kernel"], rtol=1e-4, atol=1e-4)
+
+
+def test_kernel_example_runs_and_prints_what_it_says(capsys):
+    names = {}
+    exec(compile(KERNEL, "README.md", "exec"), names)
+    assert names["o"].shape == names["q"].shape
+    assert names["state"].shape == (2, 8, 64, 64)
+    assert names["last"].shape == (2, 512)
+    assert f"# {capsys.readouterr().out.strip()}" in KERNEL
+
+
+def test_every_kernel_is_named():
+    functions = [name for name in jaxzoo_kernels.__all__ if name.islower()]
+    assert [name for name in functions if f"`{name}`" not in README and name not in KERNEL] == []
 
 
 def test_experiment_example_runs_as_it_stands(tmp_path, monkeypatch, capsys):
@@ -36,6 +52,13 @@ def test_table_of_papers_is_that_of_the_committed_records(tmp_path, capsys):
     copy.write_text(README)
     assert main(["list", "--markdown", str(copy)]) == 0
     assert copy.read_text() == README
+
+
+def test_table_of_kernels_is_that_of_the_committed_rows(monkeypatch):
+    """If this fails: python benchmarks/kernels/table.py README.md."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "kernels"))
+    made = importlib.import_module("table")
+    assert made.replaced(README, made.table(made.rows())) == README
 
 
 def test_table_of_papers_goes_where_a_file_has_its_comments(tmp_path, capsys):
