@@ -58,7 +58,7 @@ def test_the_literal_form_is_left_to_the_matrix_unit():
     x = jax.ShapeDtypeStruct((40, 40), "bfloat16")
     (bits,), (literal,) = (explain(l_mul_matmul, x, x, semantics=s) for s in ("bits", "literal"))
     assert bits.choices == {"cpu": "xla", "cuda": "xla", "tpu": "pallas_tpu"}
-    assert bits.blocks == {"pallas_tpu": {"m": 32, "n": 128, "k": 32}}
+    assert bits.blocks["pallas_tpu"] == {"m": 32, "n": 128, "k": 32}
     assert literal.choices["tpu"] == "xla"
     assert "two ordinary products" in literal.refusals["pallas_tpu"]
 

@@ -25,11 +25,13 @@ once per element of y.
 On today's CPUs, GPUs and TPUs L-Mul saves neither time nor energy: these functions are for studying its numerics.
 
 Left out because wrong: zeros mapped to the least exponent, so that no comparison is needed (0 times 1e30 is then not
-0); one sum of the full signed patterns, which breaks wherever the exponent over- or underflows. Tried and dropped: more
-than 4 terms per pass in the lax form; on cpu XLA then writes them out before it adds them, and 8 or 16 were slower.
+0); one sum of the full signed patterns, which breaks wherever the exponent over- or underflows: the GPU kernel forms it
+in tiles whose largest and smallest magnitudes rule that out. Tried and dropped: more than 4 terms per pass in the lax
+form; on cpu XLA then writes them out before it adds them, and 8 or 16 were slower.
 
-The bits form has a Pallas TPU kernel, which has been interpreted and compiled, and never run on a TPU. There is none
-for GPUs, where XLA gets the lax form; that has been run on cpu, compiled for TPU v5e and sm_90a, and not run there.
+The bits form has Pallas kernels for TPU and for Hopper GPUs. Both have been interpreted and compiled, and never run
+where they belong; the one for GPUs is taken where it is named alone, and XLA gets the lax form there. That has been run
+on cpu, compiled for TPU v5e and sm_90a, and not run there.
 
 Source: Luo and Sun, "Addition is All You Need for Energy-efficient Language Models" (arXiv 2410.00907), eq. 1;
 Mitchell, "Computer Multiplication and Division Using Binary Logarithms" (1962).
@@ -129,8 +131,8 @@ def l_mul_matmul(
         mantissa_bits, rounding: as in `l_mul`.
         gradient: "straight_through", the derivatives of x @ y; or, for "literal" alone, "piecewise", its own almost
             everywhere: G P(y)^T into x and P(x)^T G into y; second derivatives are then zero.
-        implementation: None takes the best for each platform the program is compiled for; "xla" or "pallas_tpu" (bits
-            alone) take that one or raise.
+        implementation: None takes the best for each platform the program is compiled for; "xla", "pallas_gpu" or
+            "pallas_tpu" (these two for bits alone) take that one or raise.
 
     Returns:
         [..., m, n] of the operands' dtype, float32 for operands of 8 bits.

@@ -61,7 +61,10 @@ l_mul_matmul_op = Op(
     xla=matmul,
     shapes=_matmul_shapes,
     operations=lambda x, y, semantics, **_: (2 if semantics == "bits" else 4) * _terms(x, y),
-    kernels={"pallas_tpu": "jaxzoo_kernels.l_mul.tpu:bits_matmul"},
+    kernels={
+        "pallas_gpu": "jaxzoo_kernels.l_mul.gpu:bits_matmul",
+        "pallas_tpu": "jaxzoo_kernels.l_mul.tpu:bits_matmul",
+    },
     jvp=_jvp_with(lambda: l_mul_matmul_op, lambda x, y: product(x, y, x.dtype)),
     shared=(0, 1),
 )
