@@ -10,9 +10,10 @@ What bounds it: on accelerators memory, at about 75 operations per byte with chu
 
 Paths. cpu goes over chunks in place, or step by step where the states are small and the gate a vector (xla.py); other
 platforms run all chunks at once (parallel.py); the TPU kernel keeps the state in VMEM over a grid of chunks, forward
-and backward (tpu.py, dense.py); the Hopper kernel passes the state through the chunks in registers, forward only
-(gpu.py). Gradients keep nothing but the operands: the states before each chunk are computed again. The TPU and Hopper
-kernels have been interpreted and compiled, not run; on a GPU before Hopper ask for implementation="xla".
+and backward (tpu.py, dense.py); the Hopper kernels pass the state through the chunks in registers, forward and backward
+(gpu.py, gpu_backward.py), and do what needs no state for all chunks at once (gpu_inside.py, gpu_inside_backward.py).
+Gradients keep nothing but the operands: the states before each chunk are computed again. The TPU and Hopper kernels
+have been interpreted and compiled, not run; until they have, implementation="pallas_gpu" alone takes the Hopper ones.
 
 Tried, and no help on cpu: chunks of 64 for a vector gate (1.3 times slower than 16 forward; 32 is best backward), all
 pairs of a block of 4 or 8 steps by elementwise sums instead of the tree's lowest levels, cutting all chunks out
@@ -63,8 +64,9 @@ def gated_linear_attention(
         chunk: steps that are computed in parallel, a power of two; the result depends on it by rounding alone. With a
             vector gate the cpu path uses 16 of it at most, 32 in the backward pass.
         scale: factor of o; dk^-0.5 if None.
-        implementation: None takes the best for each platform the program is compiled for; "xla", "pallas_gpu",
-            "pallas_tpu" take that one or raise.
+        implementation: None takes the best for each platform the program is compiled for, "pallas_tpu" on TPU and "xla"
+            elsewhere; "xla", "pallas_gpu" (Hopper: 16-bit q, k and v, dk of 64 or 128, dv a multiple of 64, chunks of
+            64), "pallas_tpu" take that one or raise.
 
     Returns:
         o: [..., t, h, dv], v's dtype.

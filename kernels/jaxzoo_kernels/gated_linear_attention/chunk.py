@@ -109,48 +109,32 @@ def next_state(k, v, gates, state, precision):
 
 def backward(q, k, v, gates, state, ct_o, ct_state, precision):
     """Cotangents (q, k, v, gates, state) from those of o and of the next state."""
-    if not gates or gates[0].ndim == 1:
-        _, pull = jax.vjp(lambda *args: forward(*args, precision), q, k, v, gates, state)
-        return pull((ct_o, ct_state))
-    # By hand, twice as fast as differentiating `forward`.
-    mm = lambda spec, x, y: jnp.einsum(spec, x, y, precision=precision)  # noqa: E731
-    levels = decays(gates[0])
-    prefix, suffix, total = levels[-1]
-    scores = vector_scores(q, k, levels, precision)
-    cts = (
-        mm("tv,sv->ts", ct_o, v),
-        mm("tv,dv->td", ct_o, state),
-        mm("sv,dv->sd", v, ct_state),
-        jnp.sum(state * ct_state, 1, keepdims=True),
-    )
-    ct_v = mm("ts,tv->sv", scores, ct_o) + mm("sd,dv->sv", k * suffix, ct_state)
-    ct_before = total[0][:, None] * ct_state + mm("td,tv->dv", q * prefix, ct_o)
-    ct_q, ct_k, ct_gates = _vector_inside_backward(q, k, levels, cts, precision)
-    return ct_q, ct_k, ct_v, ct_gates, ct_before
-
-
-def inside_backward(q, k, gates, cts, precision):
-    """Cotangents (q, k, gates) from those of the four results of `inside`."""
     if gates and gates[0].ndim == 2:
-        return _vector_inside_backward(q, k, decays(gates[0]), cts, precision)
-    _, pull = jax.vjp(lambda *args: inside(*args, precision), q, k, gates)
-    return pull(cts)
+        return _vector_backward(q, k, v, gates[0], state, ct_o, ct_state, precision)
+    _, pull = jax.vjp(lambda *args: forward(*args, precision), q, k, v, gates, state)
+    return pull((ct_o, ct_state))
 
 
-def _vector_inside_backward(q, k, levels, cts, precision):
-    """The tree of decays is walked down again, in log space.
+def _vector_backward(q, k, v, log_a, state, ct_o, ct_state, precision):
+    """By hand, twice as fast as differentiating `forward`: the tree of decays is walked down again, in log space.
 
     ct_p and ct_r are the cotangents of log prefix and log suffix of the blocks of one width, ct_g of their log totals;
     each level hands them to the two halves, as `decays` built the block's from the halves'. All are sums of terms that
     a gate takes part in, none a difference of two long sums.
     """
     mm = lambda spec, x, y: jnp.einsum(spec, x, y, precision=precision)  # noqa: E731
-    ct_scores, ct_seen, ct_left, ct_total = cts
+    levels, c = decays(log_a), len(q)
     prefix, suffix, total = levels[-1]
-    width = c = len(q)
+    scores = vector_scores(q, k, levels, precision)
+    ct_scores = mm("tv,sv->ts", ct_o, v)
+    q_seen, k_left = q * prefix, k * suffix
+    from_state, to_state = mm("tv,dv->td", ct_o, state), mm("sv,dv->sd", v, ct_state)
+    ct_v = mm("ts,tv->sv", scores, ct_o) + mm("sd,dv->sv", k_left, ct_state)
+    ct_before = total[0][:, None] * ct_state + mm("td,tv->dv", q_seen, ct_o)
     own = jnp.diagonal(ct_scores)[:, None]
-    ct_q, ct_k = prefix * ct_seen + own * k, suffix * ct_left + own * q
-    ct_p, ct_r, ct_g = q * prefix * ct_seen, k * suffix * ct_left, total * ct_total[:, 0][None]
+    ct_q, ct_k = prefix * from_state + own * k, suffix * to_state + own * q
+    ct_p, ct_r, ct_g = q_seen * from_state, k_left * to_state, total * jnp.sum(state * ct_state, 1)[None]
+    width = c
     for prefix, suffix, _ in reversed(levels[:-1]):
         width //= 2
         count = c // (2 * width)
@@ -168,4 +152,4 @@ def _vector_inside_backward(q, k, levels, cts, precision):
         )
         ct_p += joined(nothing, later * to_later)
         ct_r += joined(earlier * to_earlier, nothing)
-    return ct_q, ct_k, (ct_p + ct_g,)
+    return ct_q, ct_k, ct_v, (ct_p + ct_g,), ct_before

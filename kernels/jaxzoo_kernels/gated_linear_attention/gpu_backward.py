@@ -1,32 +1,40 @@
 """Mosaic GPU (Hopper): the backward pass, three ways through the chunks with the state in registers.
 
-With y = A x + R S, S' = G S + W^T x of gpu.py, and cotangents written d, for o, q P, k R:
+With o = A v + (q P) S, S' = G S + (k R)^T v of gpu.py and d for cotangents:
 
-    d(q P) = do S^T            forward in time, S from the initial state        (`sweep`)
-    d(k R) = v dS'^T           backward, dS = G dS' + (q P)^T do               (`sweep`)
-    dv = A^T do + (k R) dS'    backward, the same dS: the forward kernel again (`passage`)
-    dA = do v^T,   dG = the sums of S * dS' over value channels
+    d(q P) = do S^T             forward in time, S as above                          `sweep`
+    d(k R) = v dS'^T            backward, dS = G dS' + (q P)^T do                    `sweep`
+    dv = A^T do + (k R) dS'     backward, the same dS: the forward kernel again      gpu.py
+    dA = do v^T,   dG = the sums of S * dS' over value channels                      in the sweeps
 
-The first two need all value channels of a row of the state, the third all its key channels, so they are split over
-blocks of threads that way and never exchange anything. dG needs both states of one chunk: S is written to memory in
-16 bits where there is a gate. The sum over time of q dq - k dk would need no states, but as a difference of two sums
-over the rest of the sequence it has their rounding, and gates that forget everything are to leave no trace.
+and gpu_inside_backward.py makes dq, dk and the gate's of them. The first two need a row of the state whole, the third a
+column: split over blocks of threads that way they have nothing to exchange, for the price of reading do and q P twice.
 
-Lowered, compiled for sm_90a and run in JAX's GPU interpreter; it has not been run on a GPU.
+dG needs both states of a chunk, so where there is a gate S goes through memory in 16 bits, as the tensor cores have it
+anyway; without one no state does. The sums over the rest of time of q dq - k dk would need no states. But they are
+differences of two long sums, and their rounding stays when what they measure has been forgotten: a gate of -1e4 gets a
+cotangent of exactly 0 here, and the steps before it get nothing of what comes after.
+
+What bounds it: memory. Counted in the compiled program, for [1, 8192, 96, 128] bfloat16 with a vector gate in float32:
+what a chunk does by itself 1.3 GB, sweeps 1.3 and 1.2, passage 0.9, and back into q, k and the gate 2.1: 6.9 GB or
+1.6 ms at 4.3 TB/s, where XLA moves 80. States kept for every second chunk alone would save 0.4 GB, for a third product
+in every other step.
+
+Lowered, compiled for sm_90a (no spills, no product that waits for registers) and run in JAX 0.11's GPU interpreter,
+without races; it has not been run on a GPU. Until it has, it is taken where it is named alone.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
-from . import chunk as one
-from .gpu import CHUNK, STAGES, accumulator, in_chunks, inside, over_heads, passage, per_row, refuse, tile, whole
+from .gpu import passage, refuse
+from .gpu_inside import inside
+from .gpu_inside_backward import inside_backward
+from .gpu_tile import CHANNELS, CHUNK, STAGES, accumulator, per_row, product, tile, transposed
 from .xla import padded, split
-
-KEYS = 64  # key channels of one block of threads: the rows of its state
 
 
 def _width(dv):
@@ -36,40 +44,22 @@ def _width(dv):
 
 def blocks(_q, _k, v, *_, **__):
     """Steps of a chunk, key and value channels of a block, chunks in flight."""
-    return {"chunk": CHUNK, "keys": KEYS, "values": _width(v.shape[-1]), "stages": STAGES}
+    return {"chunk": CHUNK, "keys": CHANNELS, "values": _width(v.shape[-1]), "stages": STAGES}
 
 
 def run(*operands, gate: str, chunk: int, scale: float):
     q, k, v, gates, (state, ct_o, ct_last) = split(operands, gate)
     t, v, ct_o = v.shape[1], padded(v, CHUNK), padded(ct_o, CHUNK)
     scores, seen, left, total = inside(q, k, gates, scale)
-    found = sweep(ct_o, v, left, total, state, outputs=("rows", "pairs", "states") if gates else ("rows", "pairs"))
-    (ct_seen, ct_scores), states = found[:2], found[2:]
+    outputs = ("rows", "pairs", "states") if gates else ("rows", "pairs")
+    ct_seen, ct_scores, *states = sweep(ct_o, v, left, total, state, outputs=outputs)
     outputs = ("rows", "kept") if gates else ("rows",)
     ct_left, *ct_total = sweep(v, ct_o, seen, total, ct_last, *states, outputs=outputs, reverse=True)
     ct_v, ct_state = passage(scores, left, seen, total, ct_o, ct_last, reverse=True)
-    cts = _inside_backward(q, k, gates, (ct_scores, ct_total, ct_seen, ct_left), scale)
+    of_log_total = [ct * total for ct in ct_total]
+    cts = inside_backward(q, k, gates, (ct_scores, ct_seen, ct_left, *of_log_total), scale)
     ct_q, ct_k, *ct_gates = (ct[:, :t].astype(x.dtype) for ct, x in zip(cts, (q, k, *gates), strict=True))
     return [ct_q, ct_k, ct_v[:, :t], *ct_gates, ct_state]
-
-
-def _inside_backward(q, k, gates, cts, scale):
-    """Cotangents of q, k and the gate, [b, t, h, ..] in float32 with t padded, from those of what `inside` gives."""
-
-    def of_one(given, ct_scores, ct_total):
-        q, k, ct_seen, ct_left, *gates = (x.astype(jnp.float32) for x in given)
-        # Masked before anything else: what is above the diagonal may have overflowed in float16.
-        ct_scores, total = jnp.tril(ct_scores.astype(jnp.float32)), None
-        if gates:
-            total = jnp.sum(*ct_total) if gates[0].ndim == 1 else ct_total[0][:, None]
-        cts = (ct_scores, ct_seen, ct_left, total)
-        ct_q, ct_k, ct_gates = one.inside_backward(q * scale, k, tuple(gates), cts, lax.Precision.DEFAULT)
-        return ct_q * scale, ct_k, *ct_gates
-
-    # Behind a barrier, or what `inside` makes on its way would be kept through the kernels instead of made again.
-    q, k, gates, (ct_scores, ct_total, *rows) = lax.optimization_barrier((q, k, gates, cts))
-    given = tuple(in_chunks(x) for x in (q, k, *rows, *gates))
-    return [whole(x) for x in over_heads(of_one, (1, 0, 0), 1)(given, ct_scores, ct_total)]
 
 
 def sweep(x, y, writes, total, state, met=None, *, outputs, reverse=False):
@@ -93,13 +83,13 @@ def sweep(x, y, writes, total, state, met=None, *, outputs, reverse=False):
         "kept": (b, count, h, dk),
     }
     tiles = {
-        "rows": tile(dtype, CHUNK, KEYS),
+        "rows": tile(dtype, CHUNK, CHANNELS),
         "pairs": tile(dtype, CHUNK, CHUNK),
-        "states": tile(dtype, KEYS, width),
-        "kept": plgpu.SMEM((KEYS,), jnp.float32),
+        "states": tile(dtype, CHANNELS, width),
+        "kept": plgpu.SMEM((CHANNELS,), jnp.float32),
     }
-    inputs = {name: tile(dtype, STAGES, CHUNK, n) for name, n in (("x", width), ("y", width), ("writes", KEYS))}
-    inputs["total"] = plgpu.SMEM((STAGES, KEYS), jnp.float32)
+    inputs = {name: tile(dtype, STAGES, CHUNK, n) for name, n in (("x", width), ("y", width), ("writes", CHANNELS))}
+    inputs["total"] = plgpu.SMEM((STAGES, CHANNELS), jnp.float32)
     scratch = {
         "in": inputs,
         "out": {name: tiles[name] for name in dict.fromkeys(("states", *outputs))},
@@ -123,7 +113,7 @@ def sweep(x, y, writes, total, state, met=None, *, outputs, reverse=False):
     results = plgpu.kernel(
         linear_attention_sweep,
         out_type=[result(name) for name in outputs],
-        grid=(b, h, parts * (dk // KEYS)),  # the last axis is the fastest: blocks of keys share x and y in L2
+        grid=(b, h, parts * (dk // CHANNELS)),  # the last axis is the fastest: blocks of keys share x and y in L2
         grid_names=("batch", "head", "block"),
         scratch_types=[scratch],
         compiler_params=compat.mosaic_gpu_params(),
@@ -140,23 +130,13 @@ def _body(given, results, scratch, reverse):
     batch, head, block = (lax.axis_index(name) for name in ("batch", "head", "block"))
     inputs, out, arrived = scratch["in"], scratch["out"], scratch["arrived"]
     count, width = given["total"].shape[1], inputs["x"].shape[-1]
-    key_blocks = jnp.int32(given["writes"].shape[-1] // KEYS)
+    key_blocks = jnp.int32(given["writes"].shape[-1] // CHANNELS)
     part, key_block = lax.div(block, key_blocks), lax.rem(block, key_blocks)
-    keys, values = pl.ds(key_block * KEYS, KEYS), pl.ds(part * width, width)
+    keys, values = pl.ds(key_block * CHANNELS, CHANNELS), pl.ds(part * width, width)
 
     def at(i):
-        """Where in each array step i is."""
         chunk = count - 1 - i if reverse else i
-        rows = pl.ds(chunk * CHUNK, CHUNK)
-        return {
-            **dict.fromkeys(("x", "y"), (batch, rows, head, values)),
-            "writes": (batch, rows, head, keys),
-            "total": (batch, chunk, head, keys),
-            **dict.fromkeys(("states", "met"), (batch, chunk, head, keys, values)),
-            "rows": (part, batch, rows, head, keys),
-            "pairs": (part, batch, chunk, head),
-            "kept": (part, batch, chunk, head, keys),
-        }
+        return _places(batch, chunk, head, part, keys, values)
 
     def fetch(i, stage):
         for name, target in inputs.items():
@@ -187,11 +167,11 @@ def _body(given, results, scratch, reverse):
 
             @pl.when(key_block == 0)
             def _():
-                out["pairs"][...] = _product(x, y.transpose((1, 0))).astype(out["pairs"].dtype)
+                out["pairs"][...] = product((x, transposed(y))).astype(out["pairs"].dtype)
 
         rows, added = _both(x, out["states"], writes, y)
         out["rows"][...] = rows.astype(out["rows"].dtype)
-        state = state * per_row(compat.load(total, plgpu.Layout.WGMMA.reduce(1)), state) + added
+        state = state * per_row(compat.load(total, plgpu.Layout.WGMMA.reduce(1)), state.shape) + added
         plgpu.commit_smem()  # every thread has written its part of the results and read its part of this chunk
         store(i, "rows")
         if "pairs" in results:
@@ -207,23 +187,31 @@ def _body(given, results, scratch, reverse):
     plgpu.wait_smem_to_gmem(0)
 
 
+def _places(batch, chunk, head, part, keys, values):
+    """Where a chunk of a head, a block of keys and a block of values lie in each array."""
+    rows = pl.ds(chunk * CHUNK, CHUNK)
+    return {
+        "x": (batch, rows, head, values),
+        "y": (batch, rows, head, values),
+        "writes": (batch, rows, head, keys),
+        "total": (batch, chunk, head, keys),
+        "met": (batch, chunk, head, keys, values),
+        "rows": (part, batch, rows, head, keys),
+        "pairs": (part, batch, chunk, head),
+        "states": (batch, chunk, head, keys, values),
+        "kept": (part, batch, chunk, head, keys),
+    }
+
+
 def _both(x, state, writes, y):
     """(x S^T, W^T y), in flight together."""
 
     def products(rows, added):
-        plgpu.wgmma(rows, x, state.transpose((1, 0)))
-        plgpu.wgmma(added, writes.transpose((1, 0)), y)
+        plgpu.wgmma(rows, x, transposed(state))
+        plgpu.wgmma(added, transposed(writes), y)
         return rows[...], added[...]
 
-    return pl.run_scoped(products, accumulator(CHUNK, KEYS), accumulator(*state.shape))
-
-
-def _product(x, y):
-    def product(acc):
-        plgpu.wgmma(acc, x, y)
-        return acc[...]
-
-    return pl.run_scoped(product, accumulator(x.shape[0], y.shape[1]))
+    return pl.run_scoped(products, accumulator(CHUNK, CHANNELS), accumulator(*state.shape))
 
 
 backward = Kernel(run, refuse, blocks, named_alone=True)
