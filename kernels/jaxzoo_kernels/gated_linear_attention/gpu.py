@@ -12,7 +12,7 @@ the cotangent of the initial state (gpu_backward.py).
 What bounds it: memory. Counted in the compiled program, for [1, 8192, 96, 128] bfloat16 with a vector gate in float32,
 v, o and the like being 0.2 GB each: 1.3 GB in the first kernel (q, k, gate, A, q P, k R), 0.9 GB in the second (A, q P,
 k R, v, o), 2.2 GB or 0.52 ms at 4.3 TB/s. The operands and results alone are 1.2 GB. Without a gate it is 1.6 GB, with
-a scalar one 1.8. With the chunk's own part left to XLA, which writes the tree of decays down, it was 23 GB. One kernel
+a scalar one 1.9. With the chunk's own part left to XLA, which writes the tree of decays down, it was 23 GB. One kernel
 for both would save 1 GB and make every chunk's tree, about a microsecond of tensor cores and exponentials, part of the
 one chain of its head, once for every 64 value channels. Few heads leave SMs idle: a head is one chain.
 
