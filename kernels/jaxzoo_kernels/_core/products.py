@@ -40,9 +40,9 @@ def fold(x, y):
     return group(x), group(y), shape
 
 
-def product(x, y, dtype):
+def product(x, y, dtype, precision=lax.Precision.HIGHEST):
     """x [g or 1, m, k] times y [g or 1, k, n] as [g, m, n], accumulated in `dtype` with nothing rounded before."""
-    options = {"precision": lax.Precision.HIGHEST, "preferred_element_type": dtype}
+    options = {"precision": precision, "preferred_element_type": dtype}
     (g, m, k), n = x.shape, y.shape[-1]
     if y.shape[0] == 1:
         return lax.dot(x.reshape(g * m, k), y[0], **options).reshape(g, m, n)

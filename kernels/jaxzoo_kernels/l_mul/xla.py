@@ -1,6 +1,7 @@
 """Both L-Mul functions in pure lax: elementwise on the fields, and the two matrix products."""
 
 import jax.numpy as jnp
+from jax import lax
 
 from .._core.products import outer_sum, product
 from .fields import format_of, join, offset_bits, power_of_two, split
@@ -107,9 +108,10 @@ def bits_operands(x, y, mantissa_bits, rounding):
 def with_specials(total, marks):
     """`total` with the IEEE products of infinities and NaNs added.
 
-    Products of signs are finite and those of infinities and NaNs are not: a plain product finds what they add.
+    Products of signs are finite and those of infinities and NaNs are not: a plain product finds what they add, of one
+    pass over matrix units, since 0, 1, infinity and NaN are exact in whatever they round to.
     """
-    special = product(*marks, total.dtype)
+    special = product(*marks, total.dtype, lax.Precision.DEFAULT)
     return jnp.where(jnp.isfinite(special), total, total + special)
 
 
