@@ -15,6 +15,13 @@ from jaxzoo_kernels.binary_matmul.xla import matrix_unit, popcount, unpack
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def draw(*shape):
     return RNG.normal(size=shape).astype(np.float32)
 

@@ -15,6 +15,13 @@ OPTIONS = {"semantics": "bits", "rounding": "nearest", "gradient": "straight_thr
 DTYPES = ["float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"]
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def draw(*shape, dtype="float32"):
     return jnp.asarray(RNG.normal(size=shape), dtype)
 

@@ -14,6 +14,13 @@ RNG = np.random.default_rng(0)
 EDGES = [0, 1, 2**13 - 1, 2**13, 2**32 - 1, 2**32, 2**52 - 1, 2**60, P - 2, P - 1]
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def draw(n):
     """n numbers, the edges among them."""
     values = RNG.integers(0, P, n, np.uint64)

@@ -14,6 +14,13 @@ from jaxzoo_kernels.quantized_matmul.shapes import TINY
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same numbers in every test, whichever run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def draw(*shape, dtype="float32"):
     dtype = jnp.dtype(dtype)
     if dtype.name.startswith("int"):
