@@ -5,8 +5,9 @@ On cpu these run as outer sums over the words, a few words per pass over the acc
 float32 product of the unpacked signs (1024 x 1024 x 1024 on two loaded cores). On cuda and tpu there is no
 binary matrix unit that XLA reaches, and the int8 one is faster than population counts on the vector units (by their
 nominal rates): the signs are unpacked to int8 there. That form has been run on cpu, compiled for TPU v5e and sm_90a,
-and not run there. The Pallas kernel for TPU (tpu.py) unpacks in VMEM, for 1/8 of the bytes at most, and is taken where
-it is named until it has run on one. GPUs have no kernel of ours.
+and not run there. The Pallas kernel for TPU (tpu.py) unpacks in VMEM, for 1/8 of the bytes at most; that for Hopper
+GPUs (gpu.py) unpacks w in registers, on the way into tensor cores. Both are taken where they are named until they have
+run on one.
 """
 
 import functools
@@ -52,7 +53,7 @@ def binary_matmul(x, w, k: int, *, implementation: str | None = None):
         x: [..., m, ceil(k / 32)] uint32, from `pack_bits(x)`.
         w: [..., ceil(k / 32), n] uint32, from `pack_bits(w, axis=-2)`; leading axes broadcast as in `jnp.matmul`.
         k: how many signs each row of x and column of w has; bits past it are ignored.
-        implementation: None or "xla"; or "pallas_tpu", which has not run on a TPU yet.
+        implementation: None or "xla"; or "pallas_gpu" or "pallas_tpu", which have not run on a GPU or TPU yet.
 
     Returns:
         [..., m, n] int32, exact. It has no derivative: to train, multiply straight-through signs as real numbers.

@@ -17,6 +17,9 @@ binary_matmul_op = Op(
     xla_cpu=popcount,
     shapes=lambda x, w, **_: [jax.ShapeDtypeStruct((_lead(x, w), x.shape[1], w.shape[2]), jnp.int32)],
     operations=lambda x, w, k: 2 * _lead(x, w) * x.shape[1] * k * w.shape[2],
-    kernels={"pallas_tpu": "jaxzoo_kernels.binary_matmul.tpu:signs"},
+    kernels={
+        "pallas_gpu": "jaxzoo_kernels.binary_matmul.gpu:signs",
+        "pallas_tpu": "jaxzoo_kernels.binary_matmul.tpu:signs",
+    },
     shared=(0, 1),
 )
