@@ -23,8 +23,6 @@ without races; it has not been run on a GPU. Until it has, it is taken where it 
 implementation="pallas_gpu".
 """
 
-import functools
-
 import jax.numpy as jnp
 from jax import lax
 from jax.experimental import pallas as pl
@@ -75,8 +73,12 @@ def passage(scores, reads, writes, total, x, state, *, reverse=False):
         x: [b, t, h, dv]. state: [b, h, dk, dv] float32.
     """
     (b, _, h, dk), dv = reads.shape, x.shape[-1]
+
+    def linear_attention_passage(*refs):
+        _body(*refs, reverse=reverse)
+
     return plgpu.kernel(
-        functools.partial(_body, reverse=reverse),
+        linear_attention_passage,
         out_type=[compat.output(x), compat.output(state)],
         grid=(b, h, dv // CHANNELS),  # the last axis is the fastest: neighbours share R and W in L2
         grid_names=("batch", "head", "values"),
@@ -123,6 +125,7 @@ def _body(scores, reads, writes, x, total, first, y, last, inputs, state_smem, y
         plgpu.barrier_wait(arrived.at[stage])
         scores_now, reads_now, writes_now, x_now, total_now = (ref.at[stage] for ref in inputs)
         scores_now = transposed(scores_now) if reverse else scores_now
+        # What it overwrites was multiplied in the last step, whose end every warp has reached with its product done.
         state_smem[...] = state.astype(state_smem.dtype)
         plgpu.wait_smem_to_gmem(0, wait_read_only=True)  # the y of the chunk before has left shared memory
         plgpu.commit_smem()
