@@ -8,7 +8,7 @@ sums are subtracted, so gates from 0 to -1e4 side by side cost no digits.
 
 What bounds it: on accelerators memory, at about 75 operations per byte with chunks of 64; on cpu the small products.
 
-Paths. cpu goes over chunks in place, or step by step where the states are small and the gate a vector (xla.py); other
+Paths. cpu goes over chunks in place, or step by step where the states are small and there is a gate (xla.py); other
 platforms run all chunks at once (parallel.py); the TPU kernel keeps the state in VMEM over a grid of chunks, forward
 and backward (tpu.py, dense.py); the Hopper kernels pass the state through the chunks in registers, forward and backward
 (gpu.py, gpu_backward.py), and do what needs no state for all chunks at once (gpu_inside.py, gpu_inside_backward.py).

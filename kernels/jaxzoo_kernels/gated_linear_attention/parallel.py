@@ -1,8 +1,8 @@
 """The chunked op with all chunks at once: for accelerators, where a loop over chunks would wait on every small product.
 
-Only the states pass from chunk to chunk, by `linear_recurrence` (whose kernel runs on the accelerator) over arrays
-[chunks, states]; all else is batched products. The price against a fused kernel is the states' traffic: dk dv numbers
-in float32 per head and chunk, written and read twice.
+Only the states pass from chunk to chunk, by `linear_recurrence` (on TPU its kernel, on GPUs an associative scan) over
+arrays [chunks, states]; all else is batched products. The price against a fused kernel is the states' traffic: dk dv
+numbers in float32 per head and chunk, written and read twice.
 """
 
 import functools
