@@ -24,7 +24,9 @@ class Case(NamedTuple):
     Args:
         op: its name. shape: the shape's name. sizes: the shape, for the record. dtype: the operands'.
         arguments: numpy arrays from `np.random.Generator`; distribution: how they were drawn, in words.
-        function: the op on these arguments, returning a pytree of arrays; `implementation` what it was asked for.
+        function: `function(*arguments, implementation=)`, the op on these arguments, returning a pytree of arrays.
+        implementation: which one to measure. Its gradients are checked against those of "xla" in float32, but on cpu,
+            where "xla" is what is measured and tests compare it with the reference.
         reference: the same in numpy float64, or None where it would take too long (then a smaller shape vouches).
         bound: relative RMS error that fails the row.
         operations, bytes: floor of the forward pass; both directions count three times the operations.
@@ -81,7 +83,9 @@ def directed(function, direction: str, count: int):
 
 def chosen(shapes, group, names):
     """The (name, shape) pairs of a group of a module of shapes; all of them if no name is given."""
-    return [(name, shape) for name, shape in getattr(shapes, group).items() if not names or name in names]
+    of_group = getattr(shapes, group)
+    of_group = of_group if isinstance(of_group, dict) else {group.lower(): of_group}
+    return [(name, shape) for name, shape in of_group.items() if not names or name in names]
 
 
 def torch_baseline(make, arguments):
@@ -125,8 +129,9 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
     arguments = tuple(
         jnp.asarray(x, None if keep else case.dtype) for x, keep in zip(case.arguments, kept, strict=True)
     )
+    function = functools.partial(case.function, implementation=case.implementation)
     start = time.perf_counter()
-    lowered = jax.jit(directed(case.function, direction, len(arguments))).lower(*arguments)
+    lowered = jax.jit(directed(function, direction, len(arguments))).lower(*arguments)
     middle = time.perf_counter()
     run = lowered.compile()
     end = time.perf_counter()
@@ -142,12 +147,14 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
         **machine(),
         "lower_s": round(middle - start, 4),
         "compile_s": round(end - middle, 4),
-        **_checks(case, run, arguments),
+        **_checks(case, function, run, arguments),
     }
+    both = direction != "forward"
+    if both and "failed" not in record:
+        record |= _gradient_check(case, run, arguments)
     if "failed" in record:
         return record
     memory = run.memory_analysis()
-    both = direction != "forward"
     operations, moved = (3 * case.operations, case.bytes_both) if both else (case.operations, case.bytes)
     times = _interleaved(
         {"ours": functools.partial(_blocked, run, *arguments)}
@@ -200,12 +207,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _checks(case, run, arguments):
+def _checks(case, function, run, arguments):
     """Error against the reference and equality of two runs, with "failed" if either is not what it should be."""
     first, second = (jax.tree.leaves(jax.device_get(run(*arguments))) for _ in range(2))
     same = all(np.array_equal(x, y, equal_nan=True) for x, y in zip(first, second, strict=True))
     # Results in the order of the forward pass: the reference speaks of these.
-    values = jax.tree.leaves(jax.device_get(jax.jit(case.function)(*arguments)))
+    values = jax.tree.leaves(jax.device_get(jax.jit(function)(*arguments)))
     finite = all(np.isfinite(np.asarray(x, np.complex128 if np.iscomplexobj(x) else np.float64)).all() for x in first)
     result = {"deterministic": same, "error_rms": None, "error_max": None}
     if case.reference is not None:
@@ -220,6 +227,19 @@ def _checks(case, run, arguments):
     elif not same:
         result["failed"] = "two runs differ"
     return result
+
+
+def _gradient_check(case, run, arguments):
+    """The gradients' error against those of the lax form in float32, with "failed" if it is above twice the bound."""
+    if jax.default_backend() == "cpu" and case.implementation in (None, "xla"):
+        return {}
+    wide = [x.astype(jnp.float32) if x.dtype in (jnp.bfloat16, jnp.float16) else x for x in arguments]
+    plain = functools.partial(case.function, implementation="xla")
+    _, wanted = jax.jit(directed(plain, "both", len(wide)))(*wide)
+    _, given = run(*arguments)
+    error = max(relative_rms(x, np.asarray(y)) for x, y in zip(given, wanted, strict=True))
+    failed = {"failed": f"relative RMS error {error:.3g} of a gradient is above {2 * case.bound}"}
+    return {"gradient_rms": float(f"{error:.3g}")} | ({} if error <= 2 * case.bound else failed)
 
 
 def _blocked(function, *args):

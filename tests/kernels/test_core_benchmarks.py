@@ -21,7 +21,7 @@ def measure(monkeypatch):
     return importlib.import_module("measure")
 
 
-def case(measure, function=lambda x: 2 * x, reference=lambda x: 2 * np.float64(x)):
+def case(measure, function=lambda x, implementation: 2 * x, reference=lambda x: 2 * np.float64(x)):
     x = np.arange(6, dtype=np.float32)
     return measure.Case(
         op="double",
@@ -61,14 +61,14 @@ def noisy():
         calls.append(x)
         return x + np.float32(len(calls))
 
-    return lambda x: jax.pure_callback(count, x, x)
+    return lambda x, implementation: jax.pure_callback(count, x, x)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"function": lambda x: 2.001 * x}, "relative RMS error"),
-        ({"function": lambda x: jnp.where(x > 4, jnp.inf, 2 * x), "reference": None}, "not finite"),
+        ({"function": lambda x, implementation: 2.001 * x}, "relative RMS error"),
+        ({"function": lambda x, implementation: jnp.where(x > 4, jnp.inf, 2 * x), "reference": None}, "not finite"),
         ({"function": noisy(), "reference": None}, "two runs differ"),
     ],
 )
@@ -79,12 +79,30 @@ def test_a_failed_check_leaves_no_speed(measure, change, reason):
     assert "FAILED" in measure.line(row)
 
 
+@pytest.mark.parametrize(("slope", "right"), [(2.0, True), (2.1, False)])
+def test_a_wrong_gradient_of_a_named_kernel_leaves_no_speed(measure, slope, right):
+    def function(x, implementation):
+        given = jax.custom_vjp(lambda x: 2 * x)
+        given.defvjp(lambda x: (2 * x, None), lambda _, ct: ((2.0 if implementation == "xla" else slope) * ct,))
+        return given(x)
+
+    named = case(measure, function=function)._replace(implementation="pallas_tpu")
+    row = measure.row(named, "forward+backward", 3, ROOF)
+    assert ("failed" not in row) == ("median_s" in row) == right
+    assert right or "of a gradient is above" in row["failed"]
+    assert "failed" not in measure.row(named, "forward", 3, ROOF)
+
+
 @pytest.mark.parametrize("path", sorted((FOLDER / "ops").glob("*.py")), ids=lambda path: path.stem)
-def test_every_op_file_gives_cases_of_its_op(measure, path):
+def test_every_op_file_gives_cases_of_its_op_that_pass(measure, path):
     run = importlib.import_module("run")
-    first = next(iter(run.load(path).cases("CPU", None, "float32", None)))
+    first = next(iter(run.load(path).cases("TINY", None, "float32", None)))
     assert first.op == path.stem
     assert first.sizes
+    row = measure.row(first, "forward", 1, ROOF)
+    assert "failed" not in row
+    assert row["error_rms"] is not None
+    assert row["baselines"]
 
 
 def test_the_command_line_names_an_unknown_op():

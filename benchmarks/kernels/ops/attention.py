@@ -25,7 +25,7 @@ def _case(name, shape, dtype, implementation):
     operands, rows = sum(x.size for x in arguments), b * t * h
     width = jnp.dtype(dtype).itemsize
 
-    def run(q, k, v, gate=None):
+    def run(q, k, v, gate=None, *, implementation):
         return attention(q, k, v, causal=causal, gate=gate, implementation=implementation)
 
     return Case(

@@ -26,7 +26,7 @@ def _case(name, shape, implementation):
         dtype="signs",
         arguments=packed,
         distribution="-1 and 1 alike",
-        function=lambda x, w: binary_matmul(x, w, k, implementation=implementation),
+        function=lambda x, w, implementation: binary_matmul(x, w, k, implementation=implementation),
         implementation=implementation,
         reference=lambda *_: np.float64(x) @ np.float64(w),
         bound=0.0,

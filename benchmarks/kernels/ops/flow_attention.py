@@ -29,7 +29,9 @@ def _case(name, shape, dtype, implementation):
         dtype=dtype,
         arguments=arguments,
         distribution="N(0, 1)",
-        function=lambda *args: flow_attention(*args, causal=causal, chunk=CHUNK, implementation=implementation),
+        function=lambda *args, implementation: flow_attention(
+            *args, causal=causal, chunk=CHUNK, implementation=implementation
+        ),
         implementation=implementation,
         reference=lambda *args: _reference(*args, causal),
         bound=2e-6 if dtype == "float32" else 5e-3,

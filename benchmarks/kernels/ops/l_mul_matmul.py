@@ -20,8 +20,7 @@ def _case(name, shape, dtype, implementation, semantics):
     g, m, k, n = shape
     arguments = tuple(rng.normal(size=size).astype(np.float32) for size in ((g, m, k), (g, k, n)))
     operands, width = sum(x.size for x in arguments), jnp.dtype(dtype).itemsize
-    options = {"semantics": semantics, "implementation": implementation}
-    elementwise = lambda x, y: l_mul(x[..., None], y[:, None], **options).sum(2)  # noqa: E731
+    elementwise = lambda x, y: l_mul(x[..., None], y[:, None], semantics=semantics).sum(2)  # noqa: E731
     baselines = {"plain product": jax_baseline(jnp.matmul, arguments)}
     if g * m * k * n <= 1 << 24:
         baselines["elementwise, summed"] = jax_baseline(elementwise, arguments)
@@ -32,7 +31,7 @@ def _case(name, shape, dtype, implementation, semantics):
         dtype=dtype,
         arguments=arguments,
         distribution="N(0, 1)",
-        function=lambda x, y: l_mul_matmul(x, y, **options),
+        function=lambda x, y, implementation: l_mul_matmul(x, y, semantics=semantics, implementation=implementation),
         implementation=implementation,
         reference=lambda x, y: _reference(x, y, semantics, jnp.finfo(dtype).nmant),
         bound=2e-6 if dtype == "float32" else 5e-3,

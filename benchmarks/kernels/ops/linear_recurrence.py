@@ -36,7 +36,7 @@ def _case(name, shape, dtype, implementation):
         dtype="complex64" if is_complex else dtype,
         arguments=(a, b),
         distribution="decay of modulus uniform in [0.9, 1], any phase; inputs N(0, 1)",
-        function=lambda a, b: linear_recurrence(a, b, axis=1, implementation=implementation),
+        function=lambda a, b, implementation: linear_recurrence(a, b, axis=1, implementation=implementation),
         implementation=implementation,
         reference=lambda a, b: reference(a, b, axis=1),
         bound=2e-6 if dtype == "float32" else 5e-3,

@@ -36,7 +36,7 @@ def _case(name, shape, implementation):
         dtype=f"{x_dtype} by {w_dtype}",
         arguments=(x, w, scale),
         distribution="integers uniform over their range, floats N(0, 1), scales uniform in [0.01, 0.02]",
-        function=lambda x, w, scale: quantized_matmul(x, w, scale, implementation=implementation),
+        function=lambda x, w, scale, implementation: quantized_matmul(x, w, scale, implementation=implementation),
         implementation=implementation,
         reference=reference,
         bound=2e-6 if x_dtype in ("float32", *RANGE) else 5e-3,

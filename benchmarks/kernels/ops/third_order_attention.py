@@ -27,7 +27,7 @@ def _case(name, shape, dtype, implementation):
         dtype=dtype,
         arguments=arguments,
         distribution="N(0, 1)",
-        function=lambda *args: third_order_attention(*args, implementation=implementation),
+        function=lambda *args, implementation: third_order_attention(*args, implementation=implementation),
         implementation=implementation,
         reference=_reference,
         bound=2e-6 if dtype == "float32" else 5e-3,
