@@ -6,8 +6,9 @@ Tiling. No path has all t s logits at once. A tile is some queries against some 
 maximum, its sum and its weighted sum of v, and nothing of the logits. Backward computes the weights again from lse.
 Tiles that a band hides are not visited. cpu takes tiles of 512 x 512 logits, of several heads where sequences are
 short, one after the other (xla_cpu.py); TPU a step of the grid a tile, sums in VMEM (tpu.py); GPUs have cuDNN's where
-it takes the options (cudnn.py), else blocks of rows in lax (xla.py), and a forward kernel for Hopper that is named
-alone until it has run on one (gpu.py). The gate is fused into the tile that ends a row.
+it takes the options (cudnn.py), else blocks of rows in lax (xla.py), and kernels for Hopper that are named alone until
+they have run on one (gpu.py, and gpu_backward.py in two passes without atomics). The gate is fused into the tile that
+ends a row.
 
 What bounds it: the two products, 2 t s (d + d_v) operations a head forward and 2.5 times that backward, half where
 causal; on accelerators at d = 64 the t s exponentials as much.
@@ -84,8 +85,8 @@ def attention(
         normalize: False leaves out the division: o_i = sigmoid(gate_i) * sum_j exp(x_ij) v_j, in float32. It overflows
             for logits above 88; partial results are merged more safely by their lse.
         implementation: None takes the best for each platform the program is compiled for; "xla", "cudnn", "pallas_gpu",
-            "pallas_tpu" take that one or raise. "pallas_gpu" (Hopper, forward alone) is never taken by itself, and has
-            to be named until it has run on a GPU.
+            "pallas_tpu" take that one or raise. "pallas_gpu" (Hopper, forward and first derivatives) is never taken by
+            itself, and has to be named until it has run on a GPU.
 
     Returns:
         o: [..., t, h, d_v], q's dtype. With return_lse, a pair of it and lse: [..., t, h], float32 (float64 for

@@ -1,4 +1,4 @@
-"""Mosaic GPU (Hopper): both products on tensor cores, the softmax between them in registers. Forward alone.
+"""Mosaic GPU (Hopper): both products on tensor cores, the softmax between them in registers.
 
 A block of threads has 128 queries of one head and goes over the keys that they see in tiles of 128,
 
@@ -25,13 +25,11 @@ they help can't be told without a GPU.
 The kernel has not run on one. Until it has, it is taken where it is named alone: implementation="pallas_gpu". It is
 lowered, compiled for sm_90a (no spills, no product that waits for registers) and run in JAX 0.10's GPU interpreter,
 without races; the products were jnp's there, as it knows none of registers or of a transposed operand. ptxas of CUDA
-12.8.0 to 12.9.0 is known to miscompile the causal mask of JAX's own kernel of this kind. Gradients are the op's: by
-cuDNN's backward pass where it can, else by the lax one.
+12.8.0 to 12.9.0 is known to miscompile the causal mask of JAX's own kernel of this kind. Its gradient is
+gpu_backward.py's.
 """
 
-import functools
 import math
-import operator
 
 import jax.numpy as jnp
 from jax import lax
@@ -39,18 +37,13 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
+from . import gpu_tile as tile
+from .gpu_tile import BLOCK, COMPUTING, DTYPES, FETCHING, GROUPS, LOG2E, ROWS, WIDTHS
 from .options import Options, named
-from .tile import finite, k_range, seen
+from .tile import finite, k_range
 
-DTYPES = ("bfloat16", "float16")
-WIDTHS = (64, 128)  # of q and k, and of v
-ROWS = 64  # queries of one warpgroup: the height of a tensor-core product
-GROUPS = 2  # warpgroups that compute
 COLUMNS = 128  # keys of one tile
 STAGES = 2  # tiles of keys and of values in flight
-# Registers of a thread. An SM has 65536, so that 3 * 128 threads start with 168 each and exchange them after that.
-COMPUTING, FETCHING = 240, 24
-LOG2E = math.log2(math.e)
 
 
 def refuse(*operands, options: Options):
@@ -72,15 +65,15 @@ def refuse(*operands, options: Options):
 
 def blocks(*_, **__):
     """Queries of one block of threads, keys of a tile, tiles in flight."""
-    return {"rows": GROUPS * ROWS, "columns": COLUMNS, "stages": STAGES}
+    return {"rows": BLOCK, "columns": COLUMNS, "stages": STAGES}
 
 
 def run(*operands, options: Options):
     x = named(operands, options)
     (b, t, h, d), s, d_v = x["q"].shape, x["k"].shape[1], x["v"].shape[3]
-    given = {"q": _padded(x["q"], GROUPS * ROWS), "k": _padded(x["k"], COLUMNS), "v": _padded(x["v"], COLUMNS)}
+    given = {"q": tile.padded(x["q"], BLOCK), "k": tile.padded(x["k"], COLUMNS), "v": tile.padded(x["v"], COLUMNS)}
     if x["gate"] is not None:
-        given["gate"] = _padded(x["gate"], GROUPS * ROWS)
+        given["gate"] = tile.padded(x["gate"], BLOCK)
     if x["sink"] is not None:
         given["sink"] = jnp.broadcast_to(x["sink"].astype(jnp.float32) * LOG2E, (b, h))
     q, names = given["q"], (*given, "o", "lse", "tiles", "full", "read")
@@ -91,7 +84,7 @@ def run(*operands, options: Options):
     o, lse = plgpu.kernel(
         attention_forward,
         out_type=[compat.output(q, (*q.shape[:3], d_v)), compat.output(q, (b, h, q.shape[1]), jnp.float32)],
-        grid=(b, h, q.shape[1] // (GROUPS * ROWS)),  # the last axis is the fastest: neighbours share keys in L2
+        grid=(b, h, q.shape[1] // BLOCK),  # the last axis is the fastest: neighbours share keys in L2
         grid_names=("batch", "head", "queries"),
         num_threads=GROUPS + 1,
         thread_name="group",
@@ -101,22 +94,13 @@ def run(*operands, options: Options):
     return [o[:, :t], lse[:, :, :t]]
 
 
-def _padded(x, size):
-    return jnp.pad(x, [(0, 0), (0, -x.shape[1] % size), (0, 0), (0, 0)]) if x.shape[1] % size else x
-
-
 def _scratch(d, d_v, dtype):
     """Tiles in shared memory, barriers that tell they are full, and barriers that tell all have read them."""
-
-    def tile(*shape):
-        transforms = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
-        return plgpu.SMEM(shape, dtype, transforms=transforms)
-
     tiles = {
-        "q": tile(GROUPS, ROWS, d),
-        "k": tile(STAGES, COLUMNS, d),
-        "v": tile(STAGES, COLUMNS, d_v),
-        "o": tile(GROUPS, ROWS, d_v),
+        "q": tile.smem((GROUPS, ROWS, d), dtype),
+        "k": tile.smem((STAGES, COLUMNS, d), dtype),
+        "v": tile.smem((STAGES, COLUMNS, d_v), dtype),
+        "o": tile.smem((GROUPS, ROWS, d_v), dtype),
         "lse": plgpu.SMEM((GROUPS, ROWS), jnp.float32),
     }
     count = {"q": GROUPS, "gate": GROUPS, "k": STAGES, "v": STAGES}
@@ -126,12 +110,12 @@ def _scratch(d, d_v, dtype):
 
 
 def _body(refs, options, s):
-    count, block = refs["q"].shape[1] // (GROUPS * ROWS), lax.axis_index("queries")
+    count, block = refs["q"].shape[1] // BLOCK, lax.axis_index("queries")
     if options.right is not None:
         block = count - 1 - block  # the longest rows first, so that no SM begins one when the others are done
-    row, group = block * (GROUPS * ROWS), lax.axis_index("group")
+    row, group = block * BLOCK, lax.axis_index("group")
     # Both warpgroups go over the same tiles, so that what is fetched and what is read can't differ.
-    tiles = k_range(options, row, GROUPS * ROWS, COLUMNS, refs["k"].shape[1] // COLUMNS)
+    tiles = k_range(options, row, BLOCK, COLUMNS, refs["k"].shape[1] // COLUMNS)
 
     @pl.when(group < GROUPS)
     def _():
@@ -145,25 +129,14 @@ def _body(refs, options, s):
 
 
 def _fetch(refs, first, last):
-    """Copies tiles first .. last - 1 of k and v into shared memory, each when the tile before has been read there."""
+    """Copies tiles first .. last - 1 of k and v into shared memory."""
     batch, shared = lax.axis_index("batch"), refs["q"].shape[2] // refs["k"].shape[2]
     head = lax.div(lax.axis_index("head"), jnp.int32(shared))
 
-    def step(j, _):
-        stage = lax.rem(j - first, jnp.int32(STAGES))
-        for name in ("k", "v"):
+    def source(name):
+        return lambda n: refs[name].at[batch, pl.ds((first + n) * COLUMNS, COLUMNS), head]
 
-            @pl.when(j - first >= STAGES)
-            def _(name=name):
-                plgpu.barrier_wait(refs["read"][name].at[stage])
-
-            @pl.when(j < last)
-            def _(name=name):
-                source = refs[name].at[batch, pl.ds(j * COLUMNS, COLUMNS), head]
-                plgpu.copy_gmem_to_smem(source, refs["tiles"][name].at[stage], refs["full"][name].at[stage])
-
-    # The last rounds copy nothing: who waits at a barrier at all has to wait for each of its completions.
-    lax.fori_loop(first, last + STAGES, step, None)
+    tile.fetch({name: {name: source(name)} for name in ("k", "v")}, refs, last - first, STAGES)
 
 
 def _attend(refs, options, s, group, row, first, last):
@@ -180,24 +153,23 @@ def _attend(refs, options, s, group, row, first, last):
         top, total, acc = state
         stage = lax.rem(j - first, jnp.int32(STAGES))
         plgpu.barrier_wait(full["k"].at[stage])
-        x = _product(tiles["q"].at[group], tiles["k"].at[stage].transpose((1, 0)))
+        (x,) = tile.products((tiles["q"].at[group], tiles["k"].at[stage].transpose((1, 0))))
         plgpu.barrier_arrive(read["k"].at[stage])
-        x, factor = _logits(x, options)
-        x = _masked(x, options, row, j * COLUMNS, s)
+        x, factor = tile.logits(x, options)
+        x = tile.masked(x, options, row, j * COLUMNS, s)
         new_top = jnp.maximum(top, x.max(1) * factor)
         level = finite(new_top)
-        p, shrink = jnp.exp2(x * factor - _per_row(level, x)), jnp.exp2(top - level)
+        p, shrink = jnp.exp2(x * factor - tile.along(0, level, x)), jnp.exp2(top - level)
         total = total * shrink + p.sum(1)
         plgpu.barrier_wait(full["v"].at[stage])
-        product = _product(p.astype(tiles["v"].dtype), tiles["v"].at[stage])
+        (product,) = tile.products((p.astype(tiles["v"].dtype), tiles["v"].at[stage]))
         plgpu.barrier_arrive(read["v"].at[stage])
-        return new_top, total, acc * _per_row(shrink, acc) + product
+        return new_top, total, acc * tile.along(0, shrink, acc) + product
 
     # A sink is a first key of weight 1; without one the sum before the first key is 2^-inf = 0.
     top = jnp.full((ROWS,), refs["sink"][batch, head] if "sink" in refs else -jnp.inf, jnp.float32)
     top = plgpu.layout_cast(top, plgpu.Layout.WGMMA.reduce(1))
-    acc = plgpu.layout_cast(jnp.zeros((ROWS, refs["v"].shape[3]), jnp.float32), plgpu.Layout.WGMMA)
-    state = lax.fori_loop(first, last, step, (top, jnp.exp2(top - finite(top)), acc))
+    state = lax.fori_loop(first, last, step, (top, jnp.exp2(top - finite(top)), tile.zeros(ROWS, refs["v"].shape[3])))
     _finish(refs, group, at, *state)
 
 
@@ -205,7 +177,7 @@ def _finish(refs, group, at, top, total, acc):
     """Writes o and lse by way of shared memory."""
     batch, rows, head = at
     tiles, some = refs["tiles"], jnp.where(total == 0, 1.0, total)
-    o = acc * _per_row(1 / some, acc)
+    o = acc * tile.along(0, 1 / some, acc)
     if "gate" in refs:
         plgpu.barrier_wait(refs["full"]["gate"].at[group])
         o = o / (1 + jnp.exp2(tiles["o"][group].astype(jnp.float32) * -LOG2E))
@@ -215,54 +187,6 @@ def _finish(refs, group, at, top, total, acc):
     plgpu.copy_smem_to_gmem(tiles["o"].at[group], refs["o"].at[at])
     plgpu.copy_smem_to_gmem(tiles["lse"].at[group], refs["lse"].at[batch, head, rows])
     plgpu.wait_smem_to_gmem(0)
-
-
-def _product(x, y):
-    """x y in float32: y in shared memory, x there or in registers, neither in use any more on return."""
-
-    def product(acc):
-        plgpu.wgmma(acc, x, y)
-        return acc[...]
-
-    return pl.run_scoped(product, plgpu.ACC((x.shape[0], y.shape[1]), jnp.float32))
-
-
-def _per_row(x, like):
-    return lax.broadcast_in_dim(x, like.shape, [0])
-
-
-def _logits(x, options):
-    """(x, factor): their product is the logits in units of log 2, and a larger x a larger logit.
-
-    A factor that is left to the row's maximum and to p is one with their additions.
-    """
-    scale, c = options.scale, options.softcap
-    if c is None:
-        return (x, scale * LOG2E) if scale > 0 else (x * scale, LOG2E)
-    # c tanh(y / c) = c - 2 c / (1 + exp(2 y / c)). The approximate tanh is off by 2^-11, c times that in a logit, and a
-    # division is a dozen instructions; an approximate root is one, off by 2^-22.
-    root = lax.rsqrt(1 + jnp.exp2(x * (2 * LOG2E * scale / c)))
-    return c - 2 * c * (root * root), LOG2E
-
-
-def _masked(x, options, row, column, s):
-    """x, -inf where queries from `row` don't see keys from `column`; most tiles have no such place and skip this."""
-    whole = []
-    if s % COLUMNS:
-        whole.append(column + COLUMNS <= s)
-    if options.left is not None:
-        whole.append(column >= row + (ROWS - 1 + options.offset - options.left))
-    if options.right is not None:
-        whole.append(column + (COLUMNS - 1) <= row + (options.offset + options.right))
-
-    def hide(x):
-        rows = row + lax.broadcasted_iota(jnp.int32, x.shape, 0)
-        columns = column + lax.broadcasted_iota(jnp.int32, x.shape, 1)
-        visible = seen(rows, columns, {"mask": None, "q_segments": None}, options)
-        inside = columns < s
-        return jnp.where(inside if visible is None else inside & visible, x, -jnp.inf)
-
-    return lax.cond(functools.reduce(operator.and_, whole), lambda x: x, hide, x) if whole else x
 
 
 forward = Kernel(run, refuse, blocks, named_alone=True)

@@ -126,6 +126,7 @@ tangent = Op(
     xla=xla.tangent,
     shapes=_tangent_shapes,
     operations=_operations(3, 2),
+    kernels={"pallas_gpu": None},  # lax, and the name lives on in the transpose
     jvp=_jvp_of_lax(xla.tangent),
     transpose=_tangent_transpose,
     batch=lambda *given, **params: batch(tangent, *given, **params),
@@ -138,6 +139,7 @@ backward = Op(
     operations=_operations(3, 2),
     kernels={
         "cudnn": "jaxzoo_kernels.attention.cudnn:backward",
+        "pallas_gpu": "jaxzoo_kernels.attention.gpu_backward:backward",
         "pallas_tpu": "jaxzoo_kernels.attention.tpu:backward",
     },
     jvp=_jvp_of_lax(xla.backward),
