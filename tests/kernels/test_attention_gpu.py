@@ -151,5 +151,5 @@ def test_compiles_for_hopper_without_spills(features, d, dtype, capfd, monkeypat
     report = "".join(capfd.readouterr())
     print(*re.findall(r"Used \d+ registers|\d+ bytes spill stores", report))
     assert "sm_90a" in report
-    assert "0 bytes spill stores" in report
+    assert set(re.findall(r"(\d+) bytes spill stores", report)) == {"0"}
     assert "serialized" not in report  # what ptxas says where products wait for registers

@@ -217,7 +217,7 @@ def test_compiles_for_hopper_without_spills(size, dtype, capfd, monkeypatch):
     report = "".join(capfd.readouterr())
     print(*re.findall(r"Used \d+ registers|\d+ bytes spill stores", report))
     assert "sm_90a" in report
-    assert "0 bytes spill stores" in report
+    assert set(re.findall(r"(\d+) bytes spill stores", report)) == {"0"}
     # As many blocks of threads fit into an SM as the kernel counts on: three warpgroups, in one or, with fewer, in two.
     (registers,) = map(int, re.findall(r"Used (\d+) registers", report))
     assert 128 * -(-registers // 8) * 8 * (groups if groups > 1 else 2) <= 65536
