@@ -9,7 +9,7 @@ import pytest
 from jaxzoo_kernels import explain, linear_recurrence
 from jaxzoo_kernels._core import compat, deviceless
 from jaxzoo_kernels.linear_recurrence import gpu, tpu
-from jaxzoo_kernels.linear_recurrence.shapes import TINY
+from jaxzoo_kernels.linear_recurrence.shapes import GPU, TINY, Shape
 from jaxzoo_kernels.linear_recurrence.xla import rows
 
 RNG = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def test_complex_arrays_go_through_the_kernel_in_parts():
     options = {"reverse": True, "after": True, "conjugate": False}
     check(tpu.recurrence.run(*args, interpret=True, **options), rows(*args, **options))
     assert tpu.recurrence.refuse(*args) is None
-    assert gpu.recurrence.blocks(*args)["stages"] == 2
+    assert gpu.recurrence.blocks(*args) == {"time": 8, "channels": 128, "stages": 3}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -96,6 +96,39 @@ def test_gpu_kernel_interpreted_in_sixteen_bits(dtype):
     with gpu_interpreter():
         got = gpu.run(*args, **options)
     check(got, rows(*args, **options), dtype)
+
+
+@pytest.mark.parametrize(("reverse", "after"), FORMS)
+@pytest.mark.parametrize("shape", [Shape(2, 43, 128), Shape(1, 40, 128, constant=True, complex=True)])
+def test_gpu_kernel_refills_its_tiles_and_ends_on_a_shorter_one(shape, reverse, after, monkeypatch):
+    monkeypatch.setattr(gpu, "blocks", lambda *_: {"time": 8, "channels": 128, "stages": 2})
+    args, options = operands(shape), params(shape, reverse, after)
+    with gpu_interpreter():
+        got = gpu.run(*args, **options)
+    check(got, rows(*args, **options))
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+def test_gpu_kernel_takes_a_decay_of_its_own_dtype_shared_or_not(sequences):
+    (_, b, s), options = operands(Shape(2, 21, 128), "bfloat16"), params(TINY["rows"], True, False)
+    a = operands(Shape(sequences, 21, 128))[0]
+    assert gpu.blocks(a, b, s)["time"] == 16
+    with gpu_interpreter():
+        got = gpu.run(a, b, s, **options)
+    check(got, rows(a, b, s, **options), "bfloat16")
+
+
+@pytest.mark.parametrize("dtype", gpu.DTYPES)
+@pytest.mark.parametrize("name", GPU)
+def test_two_gpu_blocks_fit_on_a_multiprocessor(name, dtype):
+    n, t, c, constant, is_complex = GPU[name]
+    x, state = jax.ShapeDtypeStruct((n, t, c), dtype), jax.ShapeDtypeStruct((n, c), "float32")
+    a, parts = jax.ShapeDtypeStruct((1, 1, c), dtype) if constant else x, 2 if is_complex else 1
+    size = gpu.blocks(*[a] * parts, *[x] * parts, *[state] * parts)
+    tiles = size["stages"] + 1  # a shorter one at the end of a t that is no multiple
+    streamed = parts if constant else 2 * parts
+    held = tiles * size["time"] * size["channels"] * streamed * jnp.dtype(dtype).itemsize
+    assert 64 * 1024 < held <= 113 * 1024  # half of 228 KB, less 1 KB that each block reserves
 
 
 @pytest.mark.parametrize(
@@ -127,7 +160,7 @@ def test_what_a_kernel_cannot_take_falls_back_or_says_why():
     x = jax.ShapeDtypeStruct((8, 128), jnp.float16)
     (op,) = explain(linear_recurrence, x, x)
     assert op.choices == {"cpu": "xla", "cuda": "xla", "tpu": "xla"}
-    assert op.blocks["pallas_gpu"] == {"time": 8, "channels": 128, "stages": 4}
+    assert op.blocks["pallas_gpu"] == {"time": 32, "channels": 128, "stages": 1}
     with pytest.raises(NotImplementedError, match="float32 and bfloat16, not float16"):
         jax.jit(lambda a, b: linear_recurrence(a, b, implementation="pallas_tpu")).trace(x, x).lower(
             lowering_platforms=("tpu",)
