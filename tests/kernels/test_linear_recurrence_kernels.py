@@ -214,4 +214,4 @@ def test_compiles_for_hopper_without_spills(name, dtype, capfd, monkeypatch):
     report = "".join(capfd.readouterr())
     print(*re.findall(r"Used \d+ registers|\d+ bytes spill stores", report))
     assert "sm_90a" in report
-    assert "0 bytes spill stores" in report
+    assert set(re.findall(r"(\d+) bytes spill stores", report)) == {"0"}
