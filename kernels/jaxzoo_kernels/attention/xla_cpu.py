@@ -1,11 +1,11 @@
 """Attention in pure lax for CPUs: tiles that stay in cache, each a few matrix products, one after the other.
 
-Sequences so short that an example's logits fit into the cache are taken some examples at a time, all heads at once.
-Others are cut into tiles (cpu_grid.py) where they lie, whose results are written in place, so that memory beyond the
-operands is that of a tile. A large batch of small products is slow on CPU and so is one small product: a tile is as
-many queries as its size allows, then as many heads that share a key head, all rows of one product, then key heads, a
-small batch of products. XLA shares each product and each pass over a tile among the cores. What a band hides is not
-visited, but for a corner in every strip along its diagonal.
+Sequences so short that an example's logits fit into the cache are taken some examples at a time, all heads at once,
+unless a diagonal leaves out enough of them. Others are cut into tiles (cpu_grid.py) where they lie, whose results are
+written in place, so that memory beyond the operands is that of a tile. A large batch of small products is slow on CPU
+and so is one small product: a tile is as many queries as its size allows, then as many heads that share a key head, all
+rows of one product, then key heads, a small batch of products. XLA shares each product and each pass over a tile among
+the cores. What a band hides is not visited, but for a corner in every strip along its diagonal.
 """
 
 import jax
@@ -24,7 +24,7 @@ STRIP, STRIP_BACKWARD = 128, 256  # rows of a strip along the diagonal at least
 
 def forward(*operands, options: Options):
     """[o, lse [b, h, t]]."""
-    if examples := _at_once(*operands[:2]):
+    if examples := _at_once(*operands[:2], options, STRIP):
         return _in_chunks(lambda *operands: xla.forward(*operands, options=options), operands, examples)
     x = named(operands, options)
     q, k, v, gate, sink = (x[name] for name in ("q", "k", "v", "gate", "sink"))
@@ -71,7 +71,7 @@ def forward(*operands, options: Options):
 
 def backward(*operands, with_bias: bool, options: Options):
     """[cotangents of q, k, v and, if told so, of the bias]; see `xla.backward`."""
-    examples = _at_once(*operands[:2])
+    examples = _at_once(*operands[:2], options, STRIP_BACKWARD)
     if examples and (not with_bias or examples == operands[0].shape[0]):
         of_examples = lambda *operands: xla.backward(*operands, with_bias=with_bias, options=options)  # noqa: E731
         return _in_chunks(of_examples, operands, examples)
@@ -111,9 +111,15 @@ def backward(*operands, with_bias: bool, options: Options):
     return [ct.astype(a.dtype) for ct, a in zip(cts, given, strict=True)]
 
 
-def _at_once(q, k) -> int:
-    """How many examples to take at once, all of their heads; 0 where already one has too many logits for that."""
+def _at_once(q, k, options: Options, strip: int) -> int:
+    """How many examples to take at once, all of their heads; 0 where tiles are faster.
+
+    They are where one example has too many logits already, and where a band ends on a diagonal long enough for strips
+    that leave out a part of them.
+    """
     (b, t, h, _), s = q.shape, k.shape[1]
+    if options.right is not None and t >= 2 * strip:
+        return 0
     return min(b, AT_ONCE // max(1, h * t * s))
 
 
