@@ -16,6 +16,7 @@ import numpy as np
 from jaxzoo_kernels._core import relative_rms
 
 SEED = 0
+REST = 0.02  # seconds; OpenMP's threads spin for some milliseconds after a call, on the cores of whoever runs next
 
 
 class Case(NamedTuple):
@@ -165,7 +166,7 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
     floors = {"memory": moved / roof["bytes_per_s"], "compute": operations / roof["operations_per_s"]}
     bound = max(floors, key=floors.get)
     return record | {
-        "timing": "wall clock around a call that blocks, interleaved with the baselines; freed memory is kept",
+        "timing": f"wall clock around a call that blocks, {1e3 * REST:.0f} ms after the last, interleaved; freed memory is kept",
         **ours,
         "operations": operations,
         "min_bytes": moved,
@@ -263,6 +264,7 @@ def _interleaved(runs, repeats):
     for i in range(repeats):
         for name, run in runs.items():
             if i < rounds[name]:
+                time.sleep(REST)
                 times[name].append(_seconds(run))
     quantile = lambda t, q: float(f"{np.quantile(t, q):.4g}")  # noqa: E731
     return {
