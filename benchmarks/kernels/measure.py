@@ -166,8 +166,7 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
     floors = {"memory": moved / roof["bytes_per_s"], "compute": operations / roof["operations_per_s"]}
     bound = max(floors, key=floors.get)
     return record | {
-        "timing": f"wall clock around a call that blocks, {1e3 * REST:.0f} ms after the last, interleaved with the "
-        "baselines; freed memory is kept, in huge pages",
+        "timing": f"wall clock around a call that blocks, {1e3 * REST:.0f} ms after the last, interleaved; freed memory is kept",
         **ours,
         "operations": operations,
         "min_bytes": moved,

@@ -16,16 +16,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# Without the first two, every result of a few megabytes is fresh memory of the system's, and its page faults cost more
-# than the op: what is timed would be the allocator. Without the last, memory is small pages wherever they happen to lie,
-# and in one process of three or so the same program takes twice as long. They are read when a process starts.
-MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 32),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 34),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-if __name__ == "__main__" and not MEMORY.keys() <= os.environ.keys():
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | MEMORY)
+# Without these, every result of a few megabytes is fresh memory of the system's, and its page faults cost more than the
+# op: what is timed would be the allocator. They are read when a process starts.
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
+if __name__ == "__main__" and not KEEP_MEMORY.keys() <= os.environ.keys():
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "kernels")]
 
 import measure  # noqa: E402
