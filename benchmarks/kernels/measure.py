@@ -166,7 +166,8 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
     floors = {"memory": moved / roof["bytes_per_s"], "compute": operations / roof["operations_per_s"]}
     bound = max(floors, key=floors.get)
     return record | {
-        "timing": f"wall clock around a call that blocks, {1e3 * REST:.0f} ms after the last, interleaved; freed memory is kept",
+        "timing": f"wall clock around a call that blocks, {1e3 * REST:.0f} ms after the last, interleaved with the "
+        "baselines; freed memory is kept",
         **ours,
         "operations": operations,
         "min_bytes": moved,
@@ -178,6 +179,23 @@ def row(case: Case, direction: str, repeats: int, roof: Mapping[str, float]) -> 
         "peak_bytes": memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes,
         "baselines": {name: {**t, "ratio": round(t["median_s"] / ours["median_s"], 2)} for name, t in times.items()},
     }
+
+
+def best_of(files: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of several processes as one: of ours and of each baseline, the process with the smallest median.
+
+    Where memory happens to lie, and on which core a thread is woken, holds for the life of a process and can double any
+    of these times.
+    """
+    rows = []
+    for same in zip(*files, strict=True):
+        row = min(same, key=lambda row: row["median_s"])
+        baselines = {}
+        for name in row["baselines"]:
+            times = min((other["baselines"][name] for other in same), key=lambda times: times["median_s"])
+            baselines[name] = times | {"ratio": round(times["median_s"] / row["median_s"], 2)}
+        rows.append(row | {"processes": len(same), "baselines": baselines})
+    return rows
 
 
 def line(record: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
     python benchmarks/kernels/run.py                                      # every op on its cpu shapes
     python benchmarks/kernels/run.py linear_recurrence --shapes long --directions forward --out rows.json
     python benchmarks/kernels/run.py linear_recurrence --group GPU --dtype bfloat16
+    python benchmarks/kernels/run.py --best-of rows1.json rows2.json rows3.json --out rows.json    # of three processes
 
 An op is a file in ops/: see `Case` in measure.py for what it provides. Every row is checked before it is timed: against
 the float64 reference, and for equal bits on a second run. A failed check prints the error, no speed, and exits with 1.
@@ -45,7 +46,13 @@ def main() -> int:
     parser.add_argument("--implementation", default=None)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, help="also write the rows to this file, as a JSON list")
+    parser.add_argument("--best-of", nargs="+", type=Path, help="measure nothing: files of the same rows to make one of")
     args = parser.parse_args()
+    if args.best_of:
+        rows = measure.best_of([json.loads(path.read_text()) for path in args.best_of])
+        for row in rows:
+            print(json.dumps(row))
+        return _written(rows, args.out)
     if unknown := set(args.ops) - set(available):
         parser.error(f"no such op: {', '.join(sorted(unknown))}; expected some of {', '.join(available)}")
 
@@ -58,8 +65,12 @@ def main() -> int:
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 print(measure.line(row), file=sys.stderr, flush=True)
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    return _written(rows, args.out)
+
+
+def _written(rows, out) -> int:
+    if out:
+        out.write_text(json.dumps(rows, indent=1) + "\n")
     return int(any("failed" in row for row in rows))
 
 

@@ -79,6 +79,16 @@ def test_a_failed_check_leaves_no_speed(measure, change, reason):
     assert "FAILED" in measure.line(row)
 
 
+def test_the_best_of_several_processes_is_taken_for_each_side(measure):
+    rows = [measure.row(case(measure), "forward", 1, ROOF) for _ in range(2)]
+    rows[0] |= {"median_s": 2.0, "baselines": {"plain": {"median_s": 3.0, "ratio": 1.5}}}
+    rows[1] |= {"median_s": 1.0, "baselines": {"plain": {"median_s": 6.0, "ratio": 6.0}}}
+    (row,) = measure.best_of([rows[:1], rows[1:]])
+    assert row["median_s"] == 1.0
+    assert row["baselines"] == {"plain": {"median_s": 3.0, "ratio": 3.0}}
+    assert row["processes"] == 2
+
+
 @pytest.mark.parametrize(("slope", "right"), [(2.0, True), (2.1, False)])
 def test_a_wrong_gradient_of_a_named_kernel_leaves_no_speed(measure, slope, right):
     def function(x, implementation):
