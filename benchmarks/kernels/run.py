@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--implementation", default=None)
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, help="also write the rows to this file, as a JSON list")
-    parser.add_argument("--best-of", nargs="+", type=Path, help="measure nothing: files of the same rows to make one of")
+    parser.add_argument("--best-of", nargs="+", type=Path, help="measure nothing, make one file of these")
     args = parser.parse_args()
     if args.best_of:
         rows = measure.best_of([json.loads(path.read_text()) for path in args.best_of])

@@ -4,8 +4,8 @@
 
 Tiling. No path has all t s logits at once. A tile is some queries against some keys; over the keys a row keeps its
 maximum, its sum and its weighted sum of v, and nothing of the logits. Backward computes the weights again from lse.
-Tiles that a band hides are not visited. cpu takes tiles of 512 x 512 logits, of several heads where sequences are
-short, one after the other (xla_cpu.py); TPU a step of the grid a tile, sums in VMEM (tpu.py); GPUs have cuDNN's where
+Tiles that a band hides are not visited. cpu takes tiles of 512 x 1024 logits one after the other, in strips along a
+diagonal, and short sequences all heads at once (xla_cpu.py, cpu_grid.py); TPU a step of the grid a tile, sums in VMEM (tpu.py); GPUs have cuDNN's where
 it takes the options (cudnn.py), else blocks of rows in lax (xla.py), and kernels for Hopper that are named alone until
 they have run on one (gpu.py, and gpu_backward.py in two passes without atomics). The gate is fused into the tile that
 ends a row.
@@ -13,10 +13,15 @@ ends a row.
 What bounds it: the two products, 2 t s (d + d_v) operations a head forward and 2.5 times that backward, half where
 causal; on accelerators at d = 64 the t s exponentials as much.
 
-Measured on two CPU cores (benchmarks/kernels/results): 1.5 to 2.8 times as fast as plain jnp at t = 1024, 2.6 to 4
-times `jax.nn.dot_product_attention`, as fast as PyTorch's fused attention (0.94 to 1.26, forward and backward 0.97 to
-1.08); 30 to 60 % of the speed of one large product. At t = 128 with 4 heads of 32 it is no faster than plain jnp (1.2
-forward, 0.92 both ways) and slower than PyTorch (0.7).
+Measured on two CPU cores (benchmarks/kernels/results) at t = 1024: forward 2.6 to 4.0 times as fast as plain jnp and
+3.3 to 4.8 times `jax.nn.dot_product_attention`, with gradients 1.7 to 2.7 and 3.5 to 5.1 times; PyTorch's fused
+attention is as fast (0.92 to 0.97, 1.01 to 1.1). 67 % of the speed of one large product without a mask, 45 % with a
+causal one; at all of it, and softmax for nothing, the former would be 1.4 times as fast as PyTorch. At t = 128 with 4
+heads of 32 it is 1.0 and 1.2 times as fast as plain jnp; up to t = 256 PyTorch is up to twice as fast, because XLA's
+batches of small products run at half the speed of a large one.
+
+Tried, and no help on cpu: sums of a row by a column of ones in v, exp2 for exp, k transposed beforehand, strips of 128
+rows backward (10 % faster at t = 1024, slower at 512, and twice the code to compile), tiles of 1024 rows backward.
 
 Nothing of it has run on a GPU or TPU.
 """
