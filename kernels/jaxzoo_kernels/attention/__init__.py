@@ -5,10 +5,10 @@
 Tiling. No path has all t s logits at once. A tile is some queries against some keys; over the keys a row keeps its
 maximum, its sum and its weighted sum of v, and nothing of the logits. Backward computes the weights again from lse.
 Tiles that a band hides are not visited. cpu takes tiles of 512 x 1024 logits one after the other, in strips along a
-diagonal, and short sequences all heads at once (xla_cpu.py, cpu_grid.py); TPU a step of the grid a tile, sums in VMEM (tpu.py); GPUs have cuDNN's where
-it takes the options (cudnn.py), else blocks of rows in lax (xla.py), and kernels for Hopper that are named alone until
-they have run on one (gpu.py, and gpu_backward.py in two passes without atomics). The gate is fused into the tile that
-ends a row.
+diagonal, and short sequences all heads at once (xla_cpu.py, cpu_grid.py); TPU a step of the grid a tile, sums in VMEM
+(tpu.py); GPUs have cuDNN's where it takes the options (cudnn.py), else blocks of rows in lax (xla.py), and kernels for
+Hopper that are named alone until they have run on one (gpu.py, and gpu_backward.py in two passes without atomics). The
+gate is fused into the tile that ends a row.
 
 What bounds it: the two products, 2 t s (d + d_v) operations a head forward and 2.5 times that backward, half where
 causal; on accelerators at d = 64 the t s exponentials as much.
