@@ -37,6 +37,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
+from .._core.hopper import smem
 from . import gpu_tile as tile
 from .gpu_tile import BLOCK, COMPUTING, DTYPES, FETCHING, GROUPS, LOG2E, ROWS, WIDTHS
 from .options import Options, named
@@ -97,10 +98,10 @@ def run(*operands, options: Options):
 def _scratch(d, d_v, dtype):
     """Tiles in shared memory, barriers that tell they are full, and barriers that tell all have read them."""
     tiles = {
-        "q": tile.smem((GROUPS, ROWS, d), dtype),
-        "k": tile.smem((STAGES, COLUMNS, d), dtype),
-        "v": tile.smem((STAGES, COLUMNS, d_v), dtype),
-        "o": tile.smem((GROUPS, ROWS, d_v), dtype),
+        "q": smem((GROUPS, ROWS, d), dtype),
+        "k": smem((STAGES, COLUMNS, d), dtype),
+        "v": smem((STAGES, COLUMNS, d_v), dtype),
+        "o": smem((GROUPS, ROWS, d_v), dtype),
         "lse": plgpu.SMEM((GROUPS, ROWS), jnp.float32),
     }
     count = {"q": GROUPS, "gate": GROUPS, "k": STAGES, "v": STAGES}

@@ -36,6 +36,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
+from .._core.hopper import smem
 from . import gpu
 from . import gpu_tile as tile
 from .gpu_tile import BLOCK, COMPUTING, FETCHING, GROUPS, LOG2E, ROWS
@@ -104,8 +105,8 @@ def _call(body, given, options, s, size, wanted):
 def _scratch(given, of_queries, length, stages):
     """Tiles in shared memory, barriers that tell they are full, and barriers that tell all have read them."""
     resident, passing = (("q", "ct_y"), ("k", "v")) if of_queries else (("k", "v"), ("q", "ct_y"))
-    tiles = {name: tile.smem((GROUPS, ROWS, given[name].shape[3]), given[name].dtype) for name in resident}
-    tiles |= {name: tile.smem((stages, length, given[name].shape[3]), given[name].dtype) for name in passing}
+    tiles = {name: smem((GROUPS, ROWS, given[name].shape[3]), given[name].dtype) for name in resident}
+    tiles |= {name: smem((stages, length, given[name].shape[3]), given[name].dtype) for name in passing}
     if not of_queries:
         tiles |= {name: plgpu.SMEM((stages, length), jnp.float32) for name in ("lse", "ct_r")}
     count = {"k": 1, "v": 1} if of_queries else {"rows": 4}  # copies that come together

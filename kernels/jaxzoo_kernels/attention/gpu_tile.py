@@ -29,12 +29,6 @@ def padded(x, size, axis=1):
     return jnp.pad(x, [(0, extra if i == axis else 0) for i in range(x.ndim)]) if extra else x
 
 
-def smem(shape, dtype):
-    """Shared memory for matrices [.., rows, d] that tensor cores and TMA both read."""
-    transforms = (plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128))
-    return plgpu.SMEM(shape, dtype, transforms=transforms)
-
-
 def fetch(sources: dict, refs: dict, count, stages: int):
     """Fills `stages` tiles of shared memory in turn, `count` times, each when all have read what was there.
 

@@ -34,6 +34,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
+from .._core.hopper import smem
 from .xla import WORD
 
 GROUPS = 2  # warpgroups that compute
@@ -133,15 +134,10 @@ def _operands(x, w, plan, k):
 def _scratch(plan):
     """Tiles in shared memory, barriers that tell they are full, and barriers that tell all have read them."""
 
-    def tile(*shape, dtype):
-        row = min(128, shape[-1] * jnp.dtype(dtype).itemsize)  # bytes
-        tiling = plgpu.TilingTransform((8, row // jnp.dtype(dtype).itemsize))
-        return plgpu.SMEM(shape, dtype, transforms=(tiling, plgpu.SwizzleTransform(row)))
-
     tiles = {
-        "x": tile(STAGES_X, plan.m, TERMS, dtype=SIGN),
-        "w": tile(STAGES_W, WORDS, COLUMNS, dtype=jnp.int32),
-        "out": tile(GROUPS, plan.m, ROWS, dtype=jnp.int32),
+        "x": smem((STAGES_X, plan.m, TERMS), SIGN),
+        "w": smem((STAGES_W, WORDS, COLUMNS), jnp.int32),
+        "out": smem((GROUPS, plan.m, ROWS), jnp.int32),
     }
     count = {"x": STAGES_X, "w": STAGES_W}
     full = {name: plgpu.Barrier(num_barriers=n) for name, n in count.items()}

@@ -5,6 +5,8 @@ from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from .._core.hopper import smem
+
 DTYPES = ("bfloat16", "float16")
 CHUNK = 64  # steps of a chunk: the height of a tensor-core product
 CHANNELS = 64  # key or value channels of the smallest tile: a row of it is what one swizzle spans
@@ -13,7 +15,7 @@ STAGES = 2  # chunks in flight
 
 def tile(dtype, *shape):
     """16-bit numbers in shared memory as tensor cores read them."""
-    return plgpu.SMEM(shape, dtype, transforms=(plgpu.TilingTransform((8, 64)), plgpu.SwizzleTransform(128)))
+    return smem(shape, dtype)
 
 
 def accumulator(rows, columns):

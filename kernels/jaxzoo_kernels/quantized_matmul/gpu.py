@@ -39,6 +39,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from .._core import Kernel, compat
+from .._core.hopper import smem
 from .gpu_plan import GROUPS, ROWS, WORD, operands, plan_of, refuse, unit_of
 
 # Registers of a thread. An SM has 65536, so that 3 * 128 threads start with 168 each and exchange them after that.
@@ -85,16 +86,11 @@ def run(x, w, x_scale, w_scale, *, out_dtype):
 def _scratch(plan, given, dtype):
     """Tiles in shared memory, barriers that tell they are full, and barriers that tell all have read them."""
 
-    def tile(*shape, dtype):
-        row = min(128, shape[-1] * jnp.dtype(dtype).itemsize)  # bytes
-        tiling = plgpu.TilingTransform((8, row // jnp.dtype(dtype).itemsize))
-        return plgpu.SMEM(shape, dtype, transforms=(tiling, plgpu.SwizzleTransform(row)))
-
     of_w = (plan.k, plan.columns) if plan.planes > 1 else (plan.columns, plan.k)
     tiles = {
-        "x": tile(plan.stages, plan.m, plan.k, dtype=given["x"].dtype),
-        "w": tile(plan.stages, *of_w, dtype=given["w"].dtype),
-        "out": tile(GROUPS, plan.m, ROWS, dtype=dtype),
+        "x": smem((plan.stages, plan.m, plan.k), given["x"].dtype),
+        "w": smem((plan.stages, *of_w), given["w"].dtype),
+        "out": smem((GROUPS, plan.m, ROWS), dtype),
     }
     if given["x_scale"].shape[1] > 1:
         tiles["x_scale"] = plgpu.SMEM((plan.stages, plan.m), jnp.float32)
