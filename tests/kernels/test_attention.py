@@ -260,6 +260,15 @@ def test_some_examples_at_a_time_equal_all(monkeypatch, with_bias):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("b", "t", "s"), [(0, 8, 8), (0, 300, 300), (2, 300, 0)])
+def test_nothing_to_attend_to(b, t, s):
+    q, k = jnp.ones((b, t, 2, 4)), jnp.ones((b, s, 2, 4))
+    o, pull = jax.vjp(lambda q, k: attention(q, k, k, causal=True), q, k)
+    assert o.shape == q.shape
+    for x in (o, *pull(o)):
+        assert not x.any()
+
+
 def test_rows_of_a_block_that_is_moved_back_see_all_their_keys():
     # 1025 queries are three blocks of 342, the last one moved back by a row, whose first key is in the block before.
     compare(operands((), 1025, 1025, 1, 1, 4, 4), window=(342, None))

@@ -140,22 +140,26 @@ def heads_first(x):
 
 def _grouped(q, k):
     """[b, t, h, d] -> [b, g, n, d]."""
-    return heads_first(q).reshape(q.shape[0], k.shape[1], -1, q.shape[3])
+    b, t, h, d = q.shape
+    return heads_first(q).reshape(b, k.shape[1], h // k.shape[1] * t, d)
 
 
 def _heads_last(x, q):
     """[b, g, n, d] -> [b, t, h, d]."""
-    return heads_first(x.reshape(q.shape[0], q.shape[2], -1, x.shape[3]))
+    b, g, n, d = x.shape
+    return heads_first(x.reshape(b, q.shape[2], g * n // q.shape[2], d))
 
 
 def _of_rows(x, k):
     """[b, h, t] -> [b, g, n, 1]."""
-    return x.reshape(x.shape[0], k.shape[1], -1, 1)
+    b, h, t = x.shape
+    return x.reshape(b, k.shape[1], h // k.shape[1] * t, 1)
 
 
 def _per_head(x, q):
     """[b, g, n, 1] -> [b, h, t]."""
-    return x.reshape(q.shape[0], q.shape[2], -1)
+    b, g, n, _ = x.shape
+    return x.reshape(b, q.shape[2], g * n // q.shape[2])
 
 
 def _square(x, q, k, t):

@@ -72,7 +72,7 @@ def forward(*operands, options: Options):
 def backward(*operands, with_bias: bool, options: Options):
     """[cotangents of q, k, v and, if told so, of the bias]; see `xla.backward`."""
     examples = _at_once(*operands[:2], options, STRIP_BACKWARD)
-    if examples and (not with_bias or examples == operands[0].shape[0]):
+    if examples and (not with_bias or examples >= operands[0].shape[0]):
         of_examples = lambda *operands: xla.backward(*operands, with_bias=with_bias, options=options)  # noqa: E731
         return _in_chunks(of_examples, operands, examples)
     count = len(options.names())
@@ -118,9 +118,11 @@ def _at_once(q, k, options: Options, strip: int) -> int:
     that leave out a part of them.
     """
     (b, t, h, _), s = q.shape, k.shape[1]
+    if 0 in (b, t, h, s):
+        return max(b, 1)
     if options.right is not None and t >= 2 * strip:
         return 0
-    return min(b, AT_ONCE // max(1, h * t * s))
+    return min(b, AT_ONCE // (h * t * s))
 
 
 def _in_chunks(function, operands, examples: int):
